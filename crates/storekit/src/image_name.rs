@@ -97,7 +97,9 @@ fn is_host(host: &str) -> bool {
         let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && label.bytes().all(inner)
     };
-    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_port = |port: &str| {
+        port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
+    };
     name.split('.').all(is_label) && port.is_none_or(is_port)
 }
 
@@ -123,6 +125,7 @@ mod tests {
             "app:1.0-Beta",
             "host:5000/team/app",
             "host:5000/team/app:v1",
+            "host:65535/app",
             "a__b/c-d.e---f:_x",
             "localhost/app",
             "Host/app",
@@ -155,6 +158,10 @@ mod tests {
             "a:b:c",
             "a@sha256:00",
             "h:x/a",
+            "h:/a",
+            "h:0/a",
+            "h:65536/a",
+            "h:+80/a",
             "-h.x/a",
             "a/B",
             "${X}",

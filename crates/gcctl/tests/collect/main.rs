@@ -20,6 +20,7 @@ use larder_tests::{Mount, Part, Ran, have, reviewed, signal, until_it_listens, u
 use storekit::oci::MANIFEST;
 use storekit::{Descriptor, Event, Key, Kind};
 
+mod engines;
 mod index;
 mod links;
 mod packages;
@@ -508,7 +509,20 @@ fn a_full_disk_is_no_hindrance() {
 fn the_manual_is_as_it_was_reviewed() {
     let scratch = Scratch::new();
     let mut manual = String::new();
-    for page in ["", "ls ", "df ", "plan ", "apply ", "run ", "pin ", "unpin ", "clean ", "undo "] {
+    for page in [
+        "",
+        "ls ",
+        "df ",
+        "plan ",
+        "apply ",
+        "run ",
+        "pin ",
+        "unpin ",
+        "clean ",
+        "undo ",
+        "engine ",
+        "engine plan ",
+    ] {
         let out = scratch.run(&format!("{page}--help")).ends(0).stdout();
         manual.extend(["$ gcctl ", page, "--help\n", &out, "\n"]);
     }

@@ -10,10 +10,10 @@ use imgtar::format::reference::Reference;
 use imgtar::image::Stored;
 use imgtar::registry::pull::Wanted;
 use imgtar::registry::push::Options;
-use imgtar::registry::{self, Config, Credentials, Named, Proxies, Pulled, Pushed, Tally};
+use imgtar::registry::{self, Config, Credentials, Named, Patience, Proxies, Pulled, Pushed, Tally};
 use miette::Result;
 use serde::Serialize;
-use storekit::{ByteSize, Digest, Key, Store, printable};
+use storekit::{Age, ByteSize, Digest, Key, Store, printable};
 use toolkit::net::{self, Authorities};
 use toolkit::settings::Environment;
 use toolkit::{Outcome, Output};
@@ -58,6 +58,14 @@ impl Invocation<'_> {
             note: args.note_key.then(|| key.clone()),
         };
         options.from.iter().try_for_each(|from| repository(from))?;
+        if args.check.is_some() {
+            let config = self.within(args.check, &args.registry);
+            for (reference, _) in by_repository(&args.references) {
+                registry::takes(&config, &reference)?;
+                self.view.say(&format!("{}/{} takes a push", reference.registry(), reference.repository()));
+            }
+            return Ok(Outcome::Yes);
+        }
         let config = self.registries(&args.registry);
         for (reference, more) in by_repository(&args.references) {
             let pushed = registry::push(&store, &config, &key, (&reference, &more), &options, &self.bar())?;
@@ -83,7 +91,7 @@ impl Invocation<'_> {
     }
 
     pub(crate) fn tags(&self, args: &TagsArgs) -> Result<Outcome> {
-        let Some(tags) = registry::tags(&self.registries(&args.registry), &args.repository)? else {
+        let Some(tags) = registry::tags(&self.within(args.timeout, &args.registry), &args.repository)? else {
             return Ok(self.no_image(&args.repository));
         };
         let mut listing = Output::listing();
@@ -98,8 +106,8 @@ impl Invocation<'_> {
     }
 
     pub(crate) fn retag(&self, args: &RetagArgs) -> Result<Outcome> {
-        let RetagArgs { reference, names, registry } = args;
-        if !registry::retag(&self.registries(registry), reference, names)? {
+        let RetagArgs { reference, names, timeout, registry } = args;
+        if !registry::retag(&self.within(*timeout, registry), reference, names)? {
             return Ok(self.no_image(reference));
         }
         for name in names {
@@ -241,6 +249,13 @@ impl Invocation<'_> {
     fn no_image(&self, reference: &Reference) -> Outcome {
         self.view.say(&format!("there is no `{reference}`"));
         Outcome::No
+    }
+
+    /// The same, of registries that may be silent for so long.
+    fn within(&self, limit: Option<Age>, args: &RegistryArgs) -> Config {
+        let config = self.registries(args);
+        let patience = limit.map_or(config.patience, |limit| Patience::within(limit.0));
+        Config { patience, ..config }
     }
 
     pub(crate) fn registries(&self, args: &RegistryArgs) -> Config {

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use imgtar::format::compression::Form;
 use imgtar::format::oci::Platform;
 use imgtar::format::reference::Reference;
-use storekit::{Key, KeyOrName};
+use storekit::{Age, Key, KeyOrName};
 
 use crate::cli::tier::TierArgs;
 use crate::cli::{EngineName, NoteArgs};
@@ -32,6 +32,17 @@ pub(crate) struct PushArgs {
     /// `resolve --key` prints; the image has another digest then
     #[arg(long, conflicts_with = "tier")]
     pub(crate) note_key: bool,
+    /// Send nothing: ask whether the registry can be reached and takes a push to each repository.
+    /// It may be silent for TIME, 10s by default
+    #[arg(
+        long,
+        value_name = "TIME",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "10s",
+        conflicts_with = "tier"
+    )]
+    pub(crate) check: Option<Age>,
     /// Replace what stands under the key in the place of `--tier`
     #[arg(long, requires = "tier")]
     pub(crate) force: bool,
@@ -66,6 +77,9 @@ pub(crate) struct TagsArgs {
     /// The repository, such as `registry.example/team/app`
     #[arg(value_name = "REPOSITORY")]
     pub(crate) repository: Reference,
+    /// How long the registry may be silent, such as `5s`: what did not answer is not asked again
+    #[arg(long, value_name = "TIME")]
+    pub(crate) timeout: Option<Age>,
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
 }
@@ -78,6 +92,9 @@ pub(crate) struct RetagArgs {
     /// A further name for it in the same repository
     #[arg(value_name = "NAME", required = true)]
     pub(crate) names: Vec<Reference>,
+    /// How long the registry may be silent, such as `5s`: what did not answer is not asked again
+    #[arg(long, value_name = "TIME")]
+    pub(crate) timeout: Option<Age>,
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
 }

@@ -34,7 +34,7 @@ pub use file::is_address;
 pub use names::{key, retag, tags};
 pub use proxy::{Named, Proxies};
 pub use pull::{Pulled, pull};
-pub use push::{Pushed, push};
+pub use push::{Pushed, push, takes};
 pub use retry::Patience;
 
 use storekit::Digest;

@@ -107,6 +107,16 @@ pub fn push(
     Ok(Some(Pushed { reference, also, key, digest, media_type: root.media_type, foreign_made_own, tally }))
 }
 
+/// Asks whether the registry takes a push to the reference's repository: opens an upload, and gives
+/// it up.
+///
+/// # Errors
+/// As [`Client::resolve`]; a registry that says no.
+pub fn takes(config: &Config, reference: &Reference) -> Result<()> {
+    let client = Client::new(config, reference, Purpose::Push)?;
+    upload::probe(&client)
+}
+
 /// Pushes all that stands under the key exactly as it is stored, so that the tag has the entry's
 /// own digest. Returns what moved.
 ///

@@ -15,7 +15,7 @@ use ureq::http::Method;
 use super::auth::Scope;
 use super::client::Client;
 use super::pieces::is_refusal;
-use super::retry::{Failure, Tries};
+use super::retry::{Failure, Tries, retrying};
 use super::transport::{Answer, Request, RequestBody};
 use super::url::Url;
 use super::{Error, Tally};
@@ -198,6 +198,17 @@ pub(crate) fn begin(client: &Client) -> Result<Url, Failure> {
     place.ok_or_else(|| {
         client.untrue("it answers as if a blob was mounted, and none was named".to_owned()).into()
     })
+}
+
+/// Opens a place and gives it up again.
+///
+/// # Errors
+/// A registry that takes nothing there.
+pub(crate) fn probe(client: &Client) -> Result<()> {
+    let place = retrying(client.patience, || begin(client))?;
+    // Registries remove in time what nobody ends.
+    let _ = client.call(Request::new(Method::DELETE, place), client.scope());
+    Ok(())
 }
 
 /// Opens a place; nothing where the registry has mounted what was asked for.

@@ -116,6 +116,14 @@ pub(super) fn feeds_of_disk(disk: &Disk, project: &Project, root: &Utf8Path) -> 
     sorted(named.chain(some))
 }
 
+/// Whether the file of the project is an output of one of its images or disks, as far as names
+/// tell.
+pub(super) fn is_output(path: &Utf8Path, project: &Project) -> bool {
+    let mut outputs = project.images.iter().flat_map(|image| lines(&image.outputs));
+    outputs.any(|(output, pattern)| may_hold(output, pattern, path))
+        || project.disks.iter().any(|disk| path.starts_with(&disk.output))
+}
+
 /// Whether a file of the output's pattern may lie there, or in the folder that stands there.
 fn may_hold(output: &Output, pattern: &str, path: &Utf8Path) -> bool {
     let is_own = !output.to.as_str().is_empty();

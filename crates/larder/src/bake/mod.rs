@@ -224,8 +224,9 @@ pub enum BakeError {
 /// Bakes the images and those that they are built from, one line of the report each as soon as it
 /// is done.
 ///
-/// `Yes` when all are up to date, `No` when a check found one that is not, code 2 when one could
-/// not be built. A reader that leaves while images are baked changes nothing about that.
+/// `Yes` when all are up to date, `No` when a check found one that is not, or when no name was
+/// given since files differ from the git commit, code 2 when one could not be built. A reader that
+/// leaves while images are baked changes nothing about that.
 ///
 /// # Errors
 /// No image at all, an unknown name, images that are built from one another, no place for temporary
@@ -257,6 +258,9 @@ pub(crate) fn bake_and(
     let (mut states, mut sum) = (Vec::new(), Sum::default());
     let mut in_engines: BTreeMap<Engine, Vec<String>> = BTreeMap::new();
     let width = width(project, options)?;
+    if !options.check {
+        tags::can_be_made(project, options, (tools, runner))?;
+    }
     let (mut keys, mut has_saved) = (Vec::new(), false);
     let (mut summary, mut tagged) = (Summary::default(), Vec::new());
     let tallies = each(project, options, tools, runner, |baked| {
@@ -300,19 +304,20 @@ pub(crate) fn bake_and(
         };
         tags::push(project, &keys, options, (tools, runner), &mut say)
     } else {
-        Ok(())
+        Ok(Outcome::Yes)
     };
     if let Some(file) = &options.summary {
         let appended = append(&summary.text(&sum, &tagged), file);
         appended.map_err(|source| BakeError::Summary { path: file.clone(), source })?;
     }
-    given?;
+    let given = given?;
     if options.after_bake && has_saved {
         collect(options, tools, runner)?;
     }
     written.map_err(BakeError::Report)?;
     Ok(match outcome(&states) {
         Outcome::No if options.dry_run => Outcome::Yes,
+        Outcome::Yes => given,
         outcome => outcome,
     })
 }

@@ -5,17 +5,19 @@ use std::io::Write;
 use miette::{IntoDiagnostic, WrapErr};
 use toolkit::Outcome;
 
+use super::feeds::is_output;
 use super::{BakeError, Options};
 use crate::config::Project;
 use crate::config::chosen::chosen_images;
 use crate::config::image::Image;
-use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner};
 use crate::process::tools::Tools;
-use crate::tags::plan::{TagError, write};
+use crate::tags::commit::difference;
+use crate::tags::plan::{Becomes, TagError, odd_git_tag, write};
 use crate::tags::push::Tagger;
 
-/// Lists what becomes of the names of the profile's rules. Changes nothing.
+/// Lists what becomes of the names of the profile's rules. Changes nothing. `No` where none would
+/// be given since files differ from the git commit.
 ///
 /// # Errors
 /// An unknown name; [`TagError`]; a list that cannot be written.
@@ -29,15 +31,50 @@ pub(crate) fn list(
     let images = chosen_images(project, &options.names)?;
     if options.route.tags.is_empty() {
         let why = match (&options.route.profile, project.profiles.is_empty()) {
+            (Some(profile), _) if options.route.forbids_tags => {
+                format!("LARDER_READ_ONLY or the user's own settings forbid those of the profile `{profile}`")
+            }
             (Some(profile), _) => format!("the profile `{profile}` has no `tags`"),
             (None, true) => "larder.toml has no `[profile.NAME]` with `tags`".to_owned(),
             (None, false) => "no profile of larder.toml is for this build; `--profile` names one".to_owned(),
         };
         runner.tell(&format!("no names in registries: {why}"));
     }
-    let planned = tagger(options, tools, runner).plan(names(&images).into_iter())?;
+    warn_of_git_tag(options, runner);
+    let mut planned = tagger(options, tools, runner).plan(names(&images).into_iter())?;
+    let wanted = || planned.iter().any(|planned| planned.becomes == Becomes::Pushed);
+    let why = if wanted() { withheld(project, options, (tools, runner))? } else { None };
+    if let Some(why) = &why {
+        runner.tell(&format!("warning: no image would be tagged: {why}"));
+        for planned in planned.iter_mut().filter(|planned| planned.becomes == Becomes::Pushed) {
+            (planned.becomes, planned.why) =
+                (Becomes::Absent, Some("files differ from the git commit".to_owned()));
+        }
+    }
     write(&planned, as_json, out).into_diagnostic().wrap_err("cannot write the list")?;
-    Ok(Outcome::Yes)
+    Ok(Outcome::from_bool(why.is_none()))
+}
+
+/// Refuses names that no engine would take, before anything is baked.
+///
+/// # Errors
+/// [`TagError::Unfit`].
+pub(crate) fn can_be_made(
+    project: &Project,
+    options: &Options,
+    (tools, runner): (&Tools, &Runner),
+) -> Result<(), TagError> {
+    if gives_none(options) {
+        return Ok(());
+    }
+    // An unknown name is told of where images are chosen.
+    let Ok(images) = chosen_images(project, &options.names) else { return Ok(()) };
+    tagger(options, tools, runner).can_be_made(names(&images).into_iter())
+}
+
+/// Whether the run gives no names, whatever becomes of the images.
+fn gives_none(options: &Options) -> bool {
+    options.route.tags.is_empty() || options.no_image_cache || options.from_scratch
 }
 
 /// Gives the images that were asked for their names in registries; `keys` has what each is stored
@@ -45,21 +82,24 @@ pub(crate) fn list(
 ///
 /// # Errors
 /// [`TagError`]. Where one of the names cannot be made, or one of the images is not stored, none is
-/// given.
+/// given. `No` where none is given since files differ from the git commit.
 pub(super) fn push(
     project: &Project,
     keys: &[(String, Option<String>)],
     options: &Options,
     (tools, runner): (&Tools, &Runner),
     say: &mut dyn FnMut(&str),
-) -> Result<(), TagError> {
-    if options.route.tags.is_empty() || options.no_image_cache || options.from_scratch {
-        return Ok(());
+) -> Result<Outcome, TagError> {
+    if gives_none(options) {
+        return Ok(Outcome::Yes);
     }
-    let Ok(images) = chosen_images(project, &options.names) else { return Ok(()) };
-    if options.occasion.is_local && has_changes(runner)? {
-        runner.tell("warning: no image is tagged: files differ from the git commit");
-        return Ok(());
+    let Ok(images) = chosen_images(project, &options.names) else { return Ok(Outcome::Yes) };
+    let tagger = tagger(options, tools, runner);
+    if tagger.may_give(names(&images).into_iter())
+        && let Some(why) = withheld(project, options, (tools, runner))?
+    {
+        runner.tell(&format!("warning: no image is tagged: {why}"));
+        return Ok(Outcome::No);
     }
     let key = |image: &str| {
         let key = keys.iter().find(|(name, _)| name == image).and_then(|(_, key)| key.clone());
@@ -67,9 +107,10 @@ pub(super) fn push(
     };
     let keys = names(&images).into_iter().map(|image| Ok((image, key(image)?)));
     let keys = keys.collect::<Result<Vec<_>, TagError>>()?;
-    let tagger = tagger(options, tools, runner);
+    warn_of_git_tag(options, runner);
     let planned = tagger.plan(keys.iter().map(|(image, _)| *image))?;
-    keys.iter().try_for_each(|(image, key)| tagger.push(image, key, &planned, say))
+    tagger.give(&keys, &planned, say)?;
+    Ok(Outcome::Yes)
 }
 
 /// What is tagged: of the images for several platforms their index.
@@ -100,12 +141,12 @@ pub(crate) fn give(
         keys.push((baked.image.clone(), baked.key.clone().filter(|_| baked.saved)));
     })?;
     let mut written = Ok(());
-    push(project, &keys, options, (tools, runner), &mut |line| {
+    let given = push(project, &keys, options, (tools, runner), &mut |line| {
         let before = std::mem::replace(&mut written, Ok(()));
         written = before.and_then(|()| writeln!(out, "{line}"));
     })?;
     written.map_err(BakeError::Report)?;
-    Ok(Outcome::Yes)
+    Ok(given)
 }
 
 fn tagger<'a>(options: &'a Options, tools: &'a Tools, runner: &'a Runner) -> Tagger<'a> {
@@ -113,12 +154,21 @@ fn tagger<'a>(options: &'a Options, tools: &'a Tools, runner: &'a Runner) -> Tag
     Tagger { rules: &options.route.tags, occasion: &options.occasion, tools, runner, store }
 }
 
-/// Whether files that git knows are not those of the commit.
-fn has_changes(runner: &Runner) -> Result<bool, RunError> {
-    let status = Cmd::new("git").args(["status", "--porcelain", "--untracked-files=no"]);
-    match runner.ask(&status) {
-        Ok((status, said)) => Ok(status.success() && !said.is_empty()),
-        Err(error) if error.is_interruption() => Err(error),
-        Err(_) => Ok(false),
+fn warn_of_git_tag(options: &Options, runner: &Runner) {
+    if let Some(odd) = odd_git_tag(&options.route.tags, &options.occasion) {
+        runner.tell(&format!("warning: {odd}"));
     }
+}
+
+/// Why no name may be given, whatever becomes of it: it would not name what was built. A CI says
+/// itself what it builds.
+fn withheld(
+    project: &Project,
+    options: &Options,
+    (tools, runner): (&Tools, &Runner),
+) -> Result<Option<String>, RunError> {
+    if !options.occasion.is_local {
+        return Ok(None);
+    }
+    difference(&project.images, &|path| is_output(path, project), (tools, runner))
 }

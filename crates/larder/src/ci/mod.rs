@@ -125,11 +125,16 @@ pub fn ci<'a>(
     let chosen = chosen(project, wanted)?;
     unset(&chosen, options).next().map_or(Ok(()), Err)?;
     folders::are_there(project, &chosen, runner.folder())?;
+    // A step that says what it bakes says when, too.
+    let is_part = !wanted.steps.is_empty() || wanted.from.is_some();
+    let tags = !options.route.tags.is_empty() && !is_part && wanted.skip.is_empty();
+    if tags {
+        let all = bake::Options { names: Vec::new(), ..options.clone() };
+        bake::tags::can_be_made(project, &all, (tools, runner))?;
+    }
     // No image gets its names before the last step has passed.
     let untagged = options.untagged();
     let mut kitchen = steps::Steps::new(project, &untagged, tools, runner)?;
-    // A step that says what it bakes says when, too.
-    let is_part = !wanted.steps.is_empty() || wanted.from.is_some();
     let bakes_itself = is_part || project.steps.iter().any(|step| !step.bake.is_empty());
     let mut checks = before;
     let is_empty = project.images.is_empty() && project.disks.is_empty();
@@ -142,7 +147,7 @@ pub fn ci<'a>(
         let run: Run<'_> = Box::new(move |out| kitchen.run(step, out));
         Check { name: step.name.clone(), run }
     }));
-    if !options.route.tags.is_empty() && !is_part && wanted.skip.is_empty() {
+    if tags {
         let tag = |out: &mut dyn Write| Ok(bake::tags::give(project, options, (tools, runner), out)?);
         checks.push(Check::new("tags", tag));
     }

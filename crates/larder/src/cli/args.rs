@@ -11,7 +11,8 @@ use crate::process::runner::Verbosity;
 /// Keep a project's container images up to date
 ///
 /// Reads the nearest larder.toml from the working folder upward. Exit codes: 0 done or up to date,
-/// 1 something would be built (`bake --check`), 2 trouble, or the code of a step that failed.
+/// 1 something would be built (`bake --check`), or no name is given in a registry since files
+/// differ from the git commit, 2 trouble, or the code of a step that failed.
 #[derive(Parser)]
 #[command(name = "larder", version, styles = Styles::plain(), max_term_width = 100)]
 pub struct Args {
@@ -121,8 +122,9 @@ pub(super) enum Job {
     /// List the names that images would get in registries, and why some of them would not
     ///
     /// `[profile.NAME] tags` has the rules; `bake` gives the names when all images are baked.
-    /// Registries are asked which versions they have where a name only moves forward. Changes
-    /// nothing.
+    /// Registries are asked which versions they have where a name only moves forward. Ends with 1
+    /// if none is given since files differ from the git commit, new ones that are inputs included.
+    /// Changes nothing.
     Tags(TagsArgs),
     /// List the tiers and what is in them, and fill one
     Tier(TierArgs),

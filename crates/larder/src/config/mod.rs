@@ -51,7 +51,7 @@ use self::layers::{Layers, Table};
 use self::names::meant::Names;
 use self::step::{CiTable, Step};
 use self::table::{ImageTable, Read};
-use self::tiers::profile::{self, Profile, ProfileTables};
+use self::tiers::profile::{self, Around, Profile, ProfileTables};
 use self::tiers::tier::{self, Tier, TierTables};
 pub use self::variables::Variables;
 use toolkit::nearest;
@@ -123,8 +123,8 @@ pub fn find(folder: &Utf8Path) -> Result<Utf8PathBuf, ConfigError> {
 /// Unreadable, not TOML, or not what larder knows: the error marks the place.
 pub fn load(path: &Utf8Path, given: &Given<'_>) -> Result<Project, ConfigError> {
     let mut layers = Layers::read(path)?;
-    let project =
-        command_line::add(&mut layers, given).and_then(|()| project(&layers, given.variables, None));
+    let project = command_line::add(&mut layers, given)
+        .and_then(|()| project(&layers, given.variables, None, path.parent()));
     match project {
         Ok(project) => Ok(Project { layers, ..project }),
         Err(fault) => Err(layers.explain("is not understood", fault)),
@@ -144,7 +144,7 @@ pub(crate) fn with_services(
     let mut layers = path.map_or_else(|| Ok(Layers::default()), Layers::read)?;
     let project = command_line::add(&mut layers, given).and_then(|()| {
         services.texts.iter().for_each(|(name, text)| layers.add_foreign(name, text));
-        project(&layers, given.variables, Some(services))
+        project(&layers, given.variables, Some(services), path.and_then(Utf8Path::parent))
     });
     match project {
         Ok(project) => Ok(Project { layers, ..project }),
@@ -159,7 +159,9 @@ pub(crate) fn with_services(
 pub(crate) fn check(text: &str, variables: Variables<'_>) -> Result<(), ConfigError> {
     let mut layers = Layers::default();
     layers.add(FILE, text);
-    project(&layers, variables, None).map(drop).map_err(|fault| layers.explain("is not understood", fault))
+    project(&layers, variables, None, None)
+        .map(drop)
+        .map_err(|fault| layers.explain("is not understood", fault))
 }
 
 /// The tables of larder.toml, those of other tools too. One that begins with `x-` is its user's.
@@ -168,7 +170,13 @@ const TABLES: [&str; 13] = [
     "service", "store", "tier",
 ];
 
-fn project(layers: &Layers, variables: Variables<'_>, services: Option<&Services>) -> Result<Project, Fault> {
+/// `folder`: larder.toml's, where there is one.
+fn project(
+    layers: &Layers,
+    variables: Variables<'_>,
+    services: Option<&Services>,
+    folder: Option<&Utf8Path>,
+) -> Result<Project, Fault> {
     let mut file = layers.merged()?;
     right_version(&file)?;
     known_tables(&file)?;
@@ -203,7 +211,8 @@ fn project(layers: &Layers, variables: Variables<'_>, services: Option<&Services
     // With a compose file's services in the place of images, steps are not what is asked for.
     let steps = if services.is_some() { Vec::new() } else { rest.ci.steps(&names)? };
     let tiers = tier::tiers(rest.tier)?;
-    let profiles = profile::profiles(rest.profile, &tiers)?;
+    let names: Vec<_> = images.iter().map(|image| image.plain.as_str()).collect();
+    let profiles = profile::profiles(rest.profile, &Around { tiers: &tiers, images: &names, folder })?;
     Ok(Project {
         images,
         disks,
@@ -435,7 +444,7 @@ fn no_namesakes(images: &[Entry<'_>], disks: &[Entry<'_>]) -> Result<(), Fault> 
 pub(crate) fn parse(text: &str) -> Result<Project, Fault> {
     let mut layers = Layers::default();
     layers.add(FILE, text);
-    project(&layers, &|_| None, None)
+    project(&layers, &|_| None, None, None)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::config::tiers::profile::{Profile, When};
+use crate::config::tiers::version::Version;
 use crate::process::command::Cmd;
 use crate::process::runner::Runner;
 use toolkit::nearest::question;
@@ -38,22 +39,34 @@ impl Occasion {
     #[must_use]
     pub fn find(variables: &BTreeMap<String, String>, runner: &Runner) -> Self {
         let get = |name: &str| variables.get(name).map(String::as_str).filter(|value| !value.is_empty());
-        let ask = |args: &[&str]| {
+        let lines = |args: &[&str]| {
             let (status, said) = runner.ask(&Cmd::new("git").args(args.iter().copied())).ok()?;
-            let said = String::from_utf8_lossy(&said).lines().next().unwrap_or_default().trim().to_owned();
-            (status.success() && !said.is_empty()).then_some(said)
+            status.success().then(|| String::from_utf8_lossy(&said).into_owned())
+        };
+        let ask = |args: &[&str]| {
+            let said = lines(args)?.lines().next().unwrap_or_default().trim().to_owned();
+            (!said.is_empty()).then_some(said)
         };
         let head = || ask(&["rev-parse", "--verify", "-q", "HEAD"]);
         if let Some(told) = ci::occasion(&get) {
             return Self { sha: told.sha.clone().or_else(head), ..told };
         }
         let sha = head();
-        let tag = || ask(&["tag", "--points-at", "HEAD", "--sort=-version:refname"]);
+        let tag = || highest(&lines(&["tag", "--points-at", "HEAD", "--sort=-version:refname"])?);
         let tag = sha.is_some().then(tag).flatten();
         let branch = || ask(&["symbolic-ref", "-q", "--short", "HEAD"]);
         let branch = if tag.is_some() { None } else { branch() };
         Self { event: None, branch, tag, sha, is_local: true }
     }
+}
+
+/// Of the tags of a commit, a line each, the one with the highest version, else the first.
+fn highest(tags: &str) -> Option<String> {
+    let tags = || tags.lines().map(str::trim).filter(|tag| !tag.is_empty());
+    let versions = tags().filter_map(|tag| Some((Version::of_git_tag(tag)?, tag)));
+    // git's own order has `v1.0.0-rc.1` above `v1.0.0`.
+    let highest = versions.max_by(|(one, _), (other, _)| one.cmp(other)).map(|(_, tag)| tag);
+    highest.or_else(|| tags().next()).map(str::to_owned)
 }
 
 /// Why no profile can be chosen.
@@ -156,6 +169,18 @@ mod tests {
     fn chooses(profiles: &[Profile], occasion: &Occasion, name: Option<&str>) {
         let chosen = choose(profiles, None, occasion).expect("one at most");
         assert_eq!(chosen.map(|profile| profile.name.as_str()), name, "{occasion:?}");
+    }
+
+    #[test]
+    fn of_several_tags_the_highest_version_is_built() {
+        for (tags, tag) in [
+            ("v1.0.0-rc.1\nv1.0.0\n", Some("v1.0.0")),
+            ("website-2\nv1.10.0\nv1.9.0\nv1\n", Some("v1.10.0")),
+            ("website-2\nnightly\n", Some("website-2")),
+            ("", None),
+        ] {
+            assert_eq!(highest(tags).as_deref(), tag, "{tags}");
+        }
     }
 
     #[test]

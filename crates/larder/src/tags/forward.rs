@@ -1,7 +1,7 @@
 //! Whether a name moves on: only to a version that is the highest of all that share the name.
 //!
-//! A release of an older series (a backport) leaves `latest` alone, and a pre-release leaves all
-//! names alone that move.
+//! A release of an older series (a backport) leaves `latest` alone. A pre-release, and a build of
+//! no version at all, leave all names alone that move.
 
 use crate::config::tiers::profile::Rule;
 use crate::config::tiers::template::{Template, Values, repository};
@@ -16,12 +16,17 @@ pub(crate) enum Move {
     Stays(Version),
     /// What is built is a pre-release.
     Prerelease,
+    /// What is built has no version: a branch, or a git tag that names none.
+    Unversioned,
 }
 
 /// What becomes of the rule's name. `there`: the names that stand in its repository, in full;
 /// `rules`: all of the profile's.
 pub(crate) fn judge(rule: &Rule, rules: &[Rule], values: &Values, there: &[String]) -> Move {
-    let Some(own) = values.version.as_ref().filter(|_| rule.forward) else { return Move::Here };
+    if !rule.forward {
+        return Move::Here;
+    }
+    let Some(own) = &values.version else { return Move::Unversioned };
     if own.is_prerelease() {
         return Move::Prerelease;
     }
@@ -97,6 +102,23 @@ mod tests {
             ("v1.0.0", &["nightly", "v9", "9.9.9", "vX.Y.Z"], [true, true, true]),
         ] {
             assert_eq!(moves(version, there), expected, "{version} where there are {there:?}");
+        }
+    }
+
+    #[test]
+    fn a_build_without_a_version_moves_no_name_forward() {
+        let rules = rules();
+        for (git_tag, there) in [
+            ("", &["r.example/app:v2.0.0".to_owned()][..]),
+            ("", &[]),
+            ("notsemver", &[]),
+            ("release-5.0.0", &[]),
+            ("v3", &[]),
+            ("v1.2", &[]),
+        ] {
+            let values =
+                Values { image: "app".into(), version: Version::of_git_tag(git_tag), ..Values::default() };
+            assert_eq!(judge(&rules[3], &rules, &values, there), Move::Unversioned, "{git_tag}");
         }
     }
 

@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::forward::{Move, judge};
 use crate::config::tiers::profile::Rule;
 use crate::config::tiers::template::{Unfit, Values, repository};
+use crate::config::tiers::tier::PATIENCE;
 use crate::config::tiers::version::Version;
 use crate::occasion::Occasion;
 use crate::process::runner::{RunError, Runner, code, succeeded};
@@ -38,6 +39,29 @@ pub enum TagError {
         repository: String,
         #[source]
         source: Box<RunError>,
+    },
+
+    #[error("no image is tagged: `{repository}` takes no push")]
+    #[diagnostic(
+        code(larder::tags_refused),
+        help(
+            "each repository is asked before the first name is given: all images get their names, or none does"
+        )
+    )]
+    Refused {
+        repository: String,
+        #[source]
+        source: Box<RunError>,
+    },
+
+    #[error("{}", if *is_begun { "not all names were given" } else { "no name was given" })]
+    #[diagnostic(code(larder::tags_partly))]
+    Partly {
+        is_begun: bool,
+        #[source]
+        source: Box<Self>,
+        #[help]
+        help: String,
     },
 
     #[error("image `{image}` is not tagged, and so none is: it is not in the store")]
@@ -118,8 +142,13 @@ impl There {
     }
 }
 
+/// How long a registry may be silent, as imgtar has it.
+pub(super) fn patience() -> String {
+    format!("{}s", PATIENCE.as_secs())
+}
+
 fn listed(repository: &str, tools: &Tools, runner: &Runner) -> Result<Vec<String>, RunError> {
-    let cmd = tools.imgtar("tags").args([repository, "-q"]);
+    let cmd = tools.imgtar("tags").args([repository, "-q", "--timeout", &patience()]);
     let (status, said) = runner.capture(&cmd)?;
     if code(status) == Some(1) {
         return Ok(Vec::new());
@@ -141,6 +170,30 @@ pub(crate) fn values(image: &str, occasion: &Occasion, now: Timestamp) -> Values
     }
 }
 
+/// The rule's name in this build, or why there is none.
+///
+/// # Errors
+/// A name that no engine would take.
+pub(crate) fn made(rule: &Rule, values: &Values) -> Result<Result<String, Unfit>, TagError> {
+    match rule.name.fill(values) {
+        Err(why @ Unfit::Invalid(_)) => {
+            let (image, template) = (values.image.clone(), rule.name.to_string());
+            Err(TagError::Unfit { image, template, why: why.to_string() })
+        }
+        made => Ok(made),
+    }
+}
+
+/// What is wrong with the git tag that is built, where names depend on its version.
+#[must_use]
+pub(crate) fn odd_git_tag(rules: &[Rule], occasion: &Occasion) -> Option<String> {
+    let tag = occasion.tag.as_deref()?;
+    let depend = rules.iter().any(|rule| rule.forward || rule.name.depends_on_version());
+    (depend && Version::of_git_tag(tag).is_none()).then(|| {
+        format!("the git tag `{tag}` is not a version, which has three numbers (`v1.2.3`): names with one are not given, and none moves forward")
+    })
+}
+
 /// What becomes of the name of each rule, in their order.
 ///
 /// # Errors
@@ -159,12 +212,8 @@ pub(crate) fn plan(
             let name = rule.name.to_string();
             Planned { image: image.clone(), name, becomes: Becomes::Absent, why: Some(why), forward }
         };
-        let name = match rule.name.fill(values) {
+        let name = match made(rule, values)? {
             Ok(name) => name,
-            Err(why @ Unfit::Invalid(_)) => {
-                let template = rule.name.to_string();
-                return Err(TagError::Unfit { image, template, why: why.to_string() });
-            }
             Err(why) => {
                 planned.push(absent(why.to_string()));
                 continue;
@@ -179,6 +228,7 @@ pub(crate) fn plan(
             Move::Here => (Becomes::Pushed, None),
             Move::Stays(higher) => (Becomes::Stays, Some(format!("{higher} is there"))),
             Move::Prerelease => (Becomes::Stays, Some("this is a pre-release".to_owned())),
+            Move::Unversioned => (Becomes::Stays, Some("no version is built".to_owned())),
         };
         planned.push(Planned { image, name, becomes, why, forward });
     }

@@ -18,6 +18,8 @@ pub struct Route {
     pub also_read: Vec<Template>,
     /// The names that images get in registries.
     pub tags: Vec<Rule>,
+    /// Whether the user has forbidden the names that the profile has.
+    pub forbids_tags: bool,
     /// Whether no image writes the engine's layers to registries, whatever it says.
     pub no_engine_cache: bool,
 }
@@ -44,6 +46,7 @@ impl Route {
             write: named(&profile.write),
             also_read: profile.also_read.clone(),
             tags: profile.tags.clone(),
+            forbids_tags: read_only && !profile.tags.is_empty(),
             no_engine_cache: profile.trust == 0 || profile.write.is_empty(),
         };
         if read_only {
@@ -91,8 +94,9 @@ mod tests {
         let project = parse(&format!("{FILE}{PROFILE}")).expect("good");
         let route = Route::of(&project, project.profiles.first(), false);
         assert_eq!((names(&route.read), names(&route.write)), (vec!["far", "team"], vec!["team"]));
-        assert_eq!(route.tags.len(), 1);
+        assert_eq!((route.tags.len(), route.forbids_tags), (1, false));
         let capped = Route::of(&project, project.profiles.first(), true);
         assert_eq!((capped.read, capped.write.len(), capped.tags.len()), (route.read, 0, 0));
+        assert!(capped.forbids_tags);
     }
 }

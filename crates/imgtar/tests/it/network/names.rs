@@ -37,6 +37,44 @@ fn several_names_are_one_push_and_a_further_one_moves_nothing() {
 }
 
 #[test]
+fn a_registry_is_asked_whether_it_takes_a_push_and_is_sent_nothing() {
+    let session = Session::new();
+    let Some(registry) = Real::start(&session) else { return };
+    saved(&session);
+    let host = &registry.host;
+    session.run(&format!("push k {host}/team/app:1 {host}/other:1 --check")).ok().says("other takes a push");
+    session.run(&format!("tags {host}/team/app")).ends(1).says("there is no");
+
+    let fake =
+        Fake::start_changing(
+            |asked, reply| {
+                if asked.is("POST", "/blobs/uploads/") { Reply::new(403) } else { reply }
+            },
+        );
+    session
+        .run(&format!("push k {}/app:1 --check", fake.host))
+        .ends(2)
+        .says("does not let you push to `app`");
+    assert_eq!(fake.count("PUT", "/"), 0);
+}
+
+#[test]
+fn a_silent_registry_is_waited_for_as_long_as_is_said() {
+    let session = Session::new();
+    saved(&session);
+    // It takes connections and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let host = silent.local_addr().expect("an address").to_string();
+    for line in [
+        format!("push k {host}/app:1 --check=1s"),
+        format!("tags {host}/app --timeout 1s"),
+        format!("retag {host}/app:1 {host}/app:2 --timeout 1s"),
+    ] {
+        session.run(&line).ends(2).says(&host);
+    }
+}
+
+#[test]
 fn the_key_is_noted_where_that_is_wanted() {
     let session = Session::new();
     let Some(registry) = Real::start(&session) else { return };

@@ -318,7 +318,7 @@ pub(crate) const TAG: &[Key] = &[
         "move",
         Kind::OneOf(&["always", "forward"]),
         false,
-        "`forward`: only where no higher version of those in the repository has the name, and never to a pre-release; `always`",
+        "`forward`: only where no higher version of those in the repository has the name, and never to a pre-release; where no version is built it stays; `always`",
     ),
 ];
 
@@ -333,7 +333,7 @@ pub(crate) const PROFILE: &[Key] = &[
         "trust",
         Kind::Number,
         false,
-        "0 to 255; `0`. A profile that reads what one with a smaller number writes is refused",
+        "0 to 255; `0`. A profile that reads what one with a smaller number writes, as a tier or with `tags`, is refused, however the place is spelt",
     ),
     key(
         "read",
@@ -346,7 +346,7 @@ pub(crate) const PROFILE: &[Key] = &[
         "tags",
         Kind::Rules(TAG),
         false,
-        "the names that images get in registries when all are baked: `registry.example/team/{image}:v{version}`, or `{ name = …, move = … }`. There are `{image}`, `{branch}`, `{sha}`, `{sha7}`, `{version}`, `{minor}` (1.2), `{major}` (1) and `{date}`; what a build has no value for is left out",
+        "the names that images get in registries when all are baked: `registry.example/team/{image}:v{version}`, or `{ name = …, move = … }`. There are `{image}`, `{branch}`, `{sha}`, `{sha7}`, `{version}`, `{minor}` (1.2), `{major}` (1) and `{date}`; what a build has no value for is left out. A version has three numbers, `v1.2.3` or `app/v1.2.3` as a git tag, as docker/metadata-action's `type=semver` has it: `v3`, `v1.2` and `release-5.0.0` are none",
     ),
     key(
         "also-read",

@@ -15,7 +15,7 @@ fn read(files: &[&str], set: &[&str], build_args: &[&str]) -> Result<Project, Fa
     let variables = |name: &str| (name == "SHA").then(|| "c0ffee".to_owned());
     let (set, build_args) = (own(set), own(build_args));
     command_line::add(&mut layers, &Given { set: &set, build_args: &build_args, variables: &variables })?;
-    project(&layers, &variables, None)
+    project(&layers, &variables, None, None)
 }
 
 fn images(text: &str) -> Vec<Image> {
@@ -161,7 +161,7 @@ fn a_fault_is_shown_in_its_own_file() {
     let mut layers = Layers::default();
     layers.add("larder.toml", "[image.a]\n");
     layers.add("larder.local.toml", "[image.a]\ntarge = \"x\"\n");
-    let fault = project(&layers, &|_| None, None).expect_err("a bad file");
+    let fault = project(&layers, &|_| None, None, None).expect_err("a bad file");
     let text = format!("{:?}", miette::Report::new(layers.explain("is not understood", fault)));
     assert!(text.contains("larder.local.toml is not understood: unknown field `targe`"), "{text}");
     assert!(text.contains("[larder.local.toml:2:1]"), "{text}");
@@ -244,7 +244,7 @@ fn the_values_of_variables_are_inputs_and_not_shown() {
         let mut layers = Layers::default();
         layers.add(FILE, text);
         let variables = |name: &str| token.filter(|_| name == "TOKEN").map(str::to_owned);
-        let images = project(&layers, &variables, None).expect("a good file").images;
+        let images = project(&layers, &variables, None, None).expect("a good file").images;
         images.iter().map(super::image::plainly).collect()
     };
     let [one, two, none] = [Some("hunter2"), Some("two"), None].map(inputs);

@@ -1,17 +1,20 @@
 //! `[profile.NAME]`: which tiers a kind of build reads and writes, and what it tags.
 //!
-//! A tier that a less trusted profile writes is not read by a more trusted one: what a pull request
-//! left there would end in a release. But one that takes the images of another by their names
-//! (`also-read` of what the other tags) has said that it trusts them, and may read its tiers.
+//! A place that a less trusted profile writes, as a tier or with its `tags`, is not read as a tier
+//! by a more trusted one: what a pull request left there would end in a release. But one that takes
+//! the images of another by their names (`also-read` of what the other tags) has said that it
+//! trusts them, and may read its tiers.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use camino::Utf8Path;
 use globset::GlobBuilder;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::tier::{MACHINE, Tier};
+use super::place::{overlap, repositories};
+use super::tier::{MACHINE, Place, Tier};
 use crate::config::fault::Fault;
 use crate::config::table::Words;
 use crate::config::tiers::template::{Template, fault_of};
@@ -104,21 +107,32 @@ enum Moves {
     Forward,
 }
 
+/// What profiles are judged with.
+#[derive(Clone, Copy)]
+pub(crate) struct Around<'a> {
+    /// The tiers of the file.
+    pub(crate) tiers: &'a [Tier],
+    /// What `{image}` may stand for.
+    pub(crate) images: &'a [&'a str],
+    /// larder.toml's folder, where there is one.
+    pub(crate) folder: Option<&'a Utf8Path>,
+}
+
 /// The tables of all profiles, by name.
 pub(crate) type ProfileTables = BTreeMap<Spanned<String>, Spanned<ProfileTable>>;
 
 /// The profiles, in the order of the file, with wrong values refused, and those that trust too
 /// much.
-pub(crate) fn profiles(tables: ProfileTables, tiers: &[Tier]) -> Result<Vec<Profile>, Fault> {
+pub(crate) fn profiles(tables: ProfileTables, around: &Around<'_>) -> Result<Vec<Profile>, Fault> {
     let mut tables: Vec<_> = tables.into_iter().collect();
     tables.sort_by_key(|(name, _)| name.span().start);
     one_fallback(&tables)?;
     let mut read = Vec::new();
     for (name, table) in tables {
         let places = table.get_ref().read.clone();
-        read.push((table.into_inner().checked(&name, tiers)?, places));
+        read.push((table.into_inner().checked(&name, around.tiers)?, places));
     }
-    read.iter().try_for_each(|(profile, places)| trusts(profile, places, &read))?;
+    read.iter().try_for_each(|(profile, places)| trusts(profile, places, &read, around))?;
     Ok(read.into_iter().map(|(profile, _)| profile).collect())
 }
 
@@ -142,30 +156,50 @@ fn one_fallback(tables: &[(Spanned<String>, Spanned<ProfileTable>)]) -> Result<(
 /// Refuses a profile that reads what a less trusted one writes.
 fn trusts(
     profile: &Profile,
-    places: &[Spanned<String>],
+    read: &[Spanned<String>],
     all: &[(Profile, Vec<Spanned<String>>)],
+    around: &Around<'_>,
 ) -> Result<(), Fault> {
-    for place in places.iter().filter(|place| place.get_ref() != MACHINE) {
-        let is_taken = |other: &Profile| other.tags.iter().any(|rule| profile.also_read.contains(&rule.name));
-        let writes = |other: &&(Profile, Vec<Spanned<String>>)| {
-            let other = &other.0;
-            other.trust < profile.trust && other.write.contains(place.get_ref()) && !is_taken(other)
-        };
-        if let Some((other, _)) = all.iter().find(writes) {
+    let is_taken = |other: &Profile| other.tags.iter().any(|rule| profile.also_read.contains(&rule.name));
+    let less = || all.iter().map(|(other, _)| other).filter(|other| other.trust < profile.trust);
+    for name in read.iter().filter(|name| name.get_ref() != MACHINE) {
+        let Some(tier) = around.tier(name.get_ref()) else { continue };
+        let writes = |other: &Profile| Some(around.written(tier, other)?).filter(|_| !is_taken(other));
+        if let Some((other, how)) = less().find_map(|other| Some((other, writes(other)?))) {
             let message = format!(
-                "profile `{}` reads the tier `{}`, which `{}` writes, and that is trusted less ({} < {})",
-                profile.name,
-                place.get_ref(),
-                other.name,
-                other.trust,
-                profile.trust
+                "profile `{}` reads the tier `{}`, {how}, and `{}` is trusted less ({} < {})",
+                profile.name, tier.name, other.name, other.trust, profile.trust
             );
             let help = "whoever can run such a build could put anything under any key of the tier: let it write another one; or, where \
                         its images are to be trusted, name one of its `tags` in `also-read`";
-            return Err(Fault::new(message, place.span(), help));
+            return Err(Fault::new(message, name.span(), help));
         }
     }
     Ok(())
+}
+
+impl Around<'_> {
+    fn tier(&self, name: &str) -> Option<&Tier> {
+        self.tiers.iter().find(|tier| tier.name == name)
+    }
+
+    /// How the profile writes to the tier's place, for a message, if it does.
+    fn written(&self, tier: &Tier, by: &Profile) -> Option<String> {
+        if by.write.contains(&tier.name) {
+            return Some(format!("which `{}` writes", by.name));
+        }
+        let mut written = by.write.iter().filter_map(|name| self.tier(name));
+        if let Some(other) = written.find(|other| overlap(&other.place, &tier.place, self.folder)) {
+            return Some(format!(
+                "which is the same place as the tier `{}`, which `{}` writes",
+                other.name, by.name
+            ));
+        }
+        let Place::Registry(repository) = &tier.place else { return None };
+        let repositories = repositories(repository);
+        let tag = by.tags.iter().find(|rule| rule.name.may_be_in(&repositories, self.images))?;
+        Some(format!("where `{}` gives images the name `{}`", by.name, tag.name))
+    }
 }
 
 impl ProfileTable {
@@ -291,6 +325,35 @@ mod tests {
             "[profile.pr]\nwhen = { event = \"pull_request\" }\nwrite = [\"team\"]\n[profile.release]\nwhen = { tag = \"v*\" }\ntrust = 2\nread = [\"machine\", \"team\"]\n",
             "profile `release` reads the tier `team`, which `pr` writes",
         );
+    }
+
+    #[test]
+    fn a_place_is_the_same_under_the_name_of_another_tier() {
+        let two = |one: &str, other: &str| {
+            format!(
+                "[tier.safe]\n{one}\n[tier.open]\n{other}\n[profile.pr]\nwhen = {{ event = \"pull_request\" }}\nwrite = [\"open\"]\n\
+                 [profile.release]\ntrust = 2\nread = [\"safe\"]\n"
+            )
+        };
+        for (one, other) in [
+            ("registry = \"localhost:5000/cache\"", "registry = \"127.0.0.1:5000/cache\""),
+            ("registry = \"r.example/cache\"", "registry = \"r.example:443/cache\""),
+            ("store = \"y\"", "store = \"x/../y\""),
+            ("s3 = \"https://s3.example/b/team\"", "s3 = \"https://s3.example/b\""),
+        ] {
+            let fault = parse(&two(one, other)).expect_err("the same place");
+            let message = "profile `release` reads the tier `safe`, which is the same place as the tier `open`, which `pr` writes";
+            assert!(fault.message.contains(message), "{}", fault.message);
+        }
+        assert!(parse(&two("store = \"y\"", "store = \"z\"")).is_ok());
+    }
+
+    #[test]
+    fn a_less_trusted_profile_tags_nothing_in_a_tier_that_is_read() {
+        let profiles = "[profile.pr]\nwhen = { event = \"pull_request\" }\ntags = [\"registry.example:443/{image}:{sha}\"]\n\
+                        [profile.release]\ntrust = 2\nread = [\"team\"]\n";
+        refused(&format!("[image.cache]\n{profiles}"), "where `pr` gives images the name");
+        assert!(parse(&format!("{TIERS}[image.app]\n{profiles}")).is_ok());
     }
 
     #[test]

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::ops::Range;
 
+use globset::GlobBuilder;
+
+use super::place;
 use super::version::Version;
 use crate::config::Fault;
 use crate::config::names;
@@ -87,7 +90,7 @@ impl fmt::Display for Unfit {
         match self {
             Self::Absent("branch") => f.write_str("no branch is built"),
             Self::Absent("sha" | "sha7") => f.write_str("there is no git commit"),
-            Self::Absent(_) => f.write_str("no version is built: the git tag names none"),
+            Self::Absent(_) => f.write_str("no version is built"),
             Self::Prerelease => f.write_str("a pre-release has its full version alone"),
             Self::Invalid(name) => write!(f, "`{name}` is not a valid image name"),
         }
@@ -182,9 +185,34 @@ impl Template {
         self.parts.contains(&Part::Field(Field::Version))
     }
 
+    /// Whether a build without a version has no such name.
+    pub(crate) fn depends_on_version(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Field(field) if field.is_of_version()))
+    }
+
     /// Whether the other one is in the same repository.
     pub(crate) fn is_beside(&self, other: &Self) -> bool {
         repository(&self.text) == repository(&other.text)
+    }
+
+    /// Whether the name of one of the images may be in one of the repositories, which are spelt as
+    /// [`place::repository`] does. What a branch or a commit stands for may be anything.
+    pub(crate) fn may_be_in(&self, repositories: &[String], images: &[&str]) -> bool {
+        images.iter().any(|image| {
+            let text = |part: &Part| match part {
+                Part::Text(text) => text.clone(),
+                Part::Field(Field::Image) => (*image).to_owned(),
+                Part::Field(_) => "*".to_owned(),
+            };
+            let name: String = self.parts.iter().map(text).collect();
+            let pattern = place::repository(repository(&name));
+            let glob = GlobBuilder::new(&pattern).literal_separator(true).build();
+            // A name that is no pattern is refused elsewhere.
+            glob.is_ok_and(|glob| {
+                let matcher = glob.compile_matcher();
+                repositories.iter().any(|repository| matcher.is_match(repository))
+            })
+        })
     }
 
     /// The version that an image's name in a registry has where this one has `{version}`.
@@ -263,7 +291,7 @@ mod tests {
     /// complain of.
     #[test]
     fn the_tags_of_the_rule_table() {
-        let cases: [(&str, &str, &str, Result<&str, Unfit>); 22] = [
+        let cases: [(&str, &str, &str, Result<&str, Unfit>); 27] = [
             ("v{version}", "v1.2.3", "", Ok("v1.2.3")),
             ("{version}", "v1.2.3", "", Ok("1.2.3")),
             ("{minor}", "v1.2.3", "", Ok("1.2")),
@@ -277,6 +305,13 @@ mod tests {
             ("{version}", "app/v1.0.0", "", Ok("1.0.0")),
             ("{version}", "", "master", Err(Unfit::Absent("version"))),
             ("{minor}", "nightly", "", Err(Unfit::Absent("version"))),
+            // As `type=semver` has it: three numbers. PEP 440 would read `v3` as 3.0.0, and then
+            // `20260102` among the tags of a registry, too.
+            ("{version}", "v3", "", Err(Unfit::Absent("version"))),
+            ("{major}", "v3", "", Err(Unfit::Absent("version"))),
+            ("{version}", "v1.2", "", Err(Unfit::Absent("version"))),
+            ("{minor}", "v1.2", "", Err(Unfit::Absent("version"))),
+            ("{version}", "release-5.0.0", "", Err(Unfit::Absent("version"))),
             ("{branch}", "", "master", Ok("master")),
             ("{branch}", "", "my/branch", Ok("my-branch")),
             ("{branch}", "", "feature/#12_a b", Ok("feature--12_a-b")),
@@ -304,6 +339,7 @@ mod tests {
             ("r.example:5000/{image}", Wrong::NoTag),
             ("r.example/Team/{image}:1", Wrong::NoName),
             ("r.example/{image}:a b", Wrong::NoName),
+            ("r.example:65536/{image}:1", Wrong::NoName),
             ("", Wrong::NoName),
         ] {
             assert_eq!(Template::parse(text), Err(wrong), "{text}");
@@ -318,6 +354,19 @@ mod tests {
         assert_eq!(template.fill(&capitals), Err(Unfit::Invalid("r.example/App:1".into())));
         let long = Template::parse("r.example/{image}:{branch}").expect("a template");
         assert!(matches!(long.fill(&values("", &"x".repeat(200))), Err(Unfit::Invalid(_))));
+    }
+
+    #[test]
+    fn a_name_may_be_in_a_repository() {
+        let may_be = |text: &str, repository: &str| {
+            let template = Template::parse(text).expect("a template");
+            template.may_be_in(&[repository.to_owned()], &["app", "cache"])
+        };
+        assert!(may_be("r.example/team/{image}:dev", "r.example/team/cache"));
+        assert!(may_be("r.example:443/{branch}/cache:dev", "r.example/team/cache"));
+        assert!(may_be("127.0.0.1:5000/cache:{sha}", "localhost:5000/cache"));
+        assert!(!may_be("r.example/team/{image}:dev", "r.example/team/other"));
+        assert!(!may_be("r.example/{branch}:dev", "r.example/team/cache"));
     }
 
     #[test]

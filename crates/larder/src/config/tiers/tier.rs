@@ -15,8 +15,8 @@ use crate::config::names;
 /// The tier that is always there: this machine's own store.
 pub const MACHINE: &str = "machine";
 
-/// How long a tier may keep silent where nothing is said.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a tier, or a registry that names are given in, may keep silent where nothing is said.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One `[tier.NAME]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +144,7 @@ fn is_bucket(url: &Spanned<String>) -> Result<(), Fault> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     let odd = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '?' | '#' | '@');
     let is_whole = rest.and_then(|rest| rest.split_once('/')).is_some_and(|(host, path)| {
-        !host.is_empty() && !path.trim_matches('/').is_empty() && !path.split('/').any(|part| part == "..")
+        is_server(host) && !path.trim_matches('/').is_empty() && !path.split('/').any(|part| part == "..")
     });
     if is_whole && !text.contains(odd) {
         return Ok(());
@@ -152,6 +152,16 @@ fn is_bucket(url: &Spanned<String>) -> Result<(), Fault> {
     let help = "write the server and the bucket, `https://s3.example/bucket`, or with a beginning for all keys \
                 `https://s3.example/bucket/team`; the credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
     Err(Fault::new(format!("`{text}` names no bucket"), url.span(), help))
+}
+
+/// Whether it names a server, with a port that there can be if any.
+fn is_server(host: &str) -> bool {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => {
+            !name.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+        }
+        _ => !host.is_empty(),
+    }
 }
 
 #[cfg(test)]
@@ -190,6 +200,8 @@ mod tests {
         refused("[tier.a]\nregistry = \"team/cache\"\n", "names no registry");
         refused("[tier.a]\nregistry = \"registry.example/Team\"\n", "is not a valid repository");
         refused("[tier.a]\nregistry = \"registry.example:5000/a:1\"\n", "names an image");
+        refused("[tier.a]\nregistry = \"registry.example:65536/a\"\n", "is not a valid repository");
+        refused("[tier.a]\ns3 = \"https://s3.example:99999/b\"\n", "names no bucket");
         refused("[tier.a]\ns3 = \"https://s3.example\"\n", "names no bucket");
         refused("[tier.a]\ns3 = \"https://me:secret@s3.example/b\"\n", "names no bucket");
         refused("[tier.a]\nstore = \"x\"\ntimeout = \"0s\"\n", "`timeout` is 0");

@@ -1,7 +1,8 @@
 //! The version that a git tag names, and what of it is in the names of images.
 //!
-//! Source: Semantic Versioning 2.0.0. A pre-release has its full version alone, as
-//! docker/metadata-action has it.
+//! Source: Semantic Versioning 2.0.0. A pre-release has its full version alone, and a version has
+//! three numbers, as docker/metadata-action's `type=semver` has it: read as PEP 440 (`type=pep440`)
+//! has it, `v3` would be 3.0.0, and a registry's tag `20260102` would be the highest release.
 
 use std::fmt;
 
@@ -67,6 +68,8 @@ mod tests {
             ("v2.0.8-beta.67", Some("2.0.8-beta.67")),
             ("v1.2.3+build.5", Some("1.2.3-build.5")),
             ("v1.2", None),
+            ("v3", None),
+            ("release-5.0.0", None),
             ("v1.2.3.4", None),
             ("v01.2.3", None),
             ("nightly", None),
