@@ -213,8 +213,10 @@ impl Desk<'_> {
             let short = key.get(..12).unwrap_or(&key);
             let word = if self.is_here(&key)? || self.pulled(&tiers, &key)? {
                 if name != MACHINE {
-                    let cmd =
-                        self.at(name, self.own(self.tools.imgtar("push").args([key.as_str(), "-q"])))?;
+                    let cmd = self.own(self.tools.imgtar("push").args([key.as_str(), "-q"]));
+                    // What was found to be damaged there is sent anew.
+                    let cmd = if tiers.is_damaged_in(name, &key) { cmd.arg("--force") } else { cmd };
+                    let cmd = self.at(name, cmd)?;
                     self.output(name, &cmd)?;
                 }
                 "there"

@@ -84,6 +84,41 @@ fn a_far_hit_fills_the_near_tier() {
 }
 
 #[test]
+fn what_is_damaged_in_a_registry_counts_as_missing_there_and_is_mended() {
+    let tiers = |host: &str| {
+        format!(
+            "[tier.team]\nregistry = \"{host}/cache\"\n[profile.all]\nread = [\"team\"]\nwrite = [\"team\"]\n"
+        )
+    };
+    let Some(scene) = Scene::start(tiers) else { return };
+    let session = &scene.session;
+    session.run("head -c 65536 /dev/urandom > src/large").ok();
+    session.write(
+        "larder.toml",
+        session.run("cat larder.toml").ok().stdout()
+            + &image(session)
+                .replace("image.app", "image.next")
+                .replace("pack = {", "pack = { workdir = \"/w\","),
+    );
+    scene.bake_on("a");
+    let largest =
+        "find ../registry/data -type f -name data -printf '%s %p\\n' | sort -rn | head -1 | cut -d' ' -f2";
+    session.run(&format!("rm $({largest})")).ok();
+    let ran = session.run("LARDER_DIR=../b larder bake -j1").ok();
+    let ran = ran.says("what the tier `team` has under").says("counts as missing");
+    assert!(ran.stdout().contains("2 images: 1 hit, 1 built"), "{ran}");
+    assert!(!ran.stderr().contains("left out"), "{ran}");
+    let next = session.run("LARDER_DIR=../c larder bake").ok();
+    assert!(next.stdout().contains("2 images: 2 hit"), "{next}");
+
+    // What a push does not mend is said once.
+    session.run(&format!("printf x | dd of=$({largest}) conv=notrunc status=none")).ok();
+    let ran = session.run("LARDER_DIR=../d larder bake -j1").ok().says("no push mends it");
+    assert_eq!(ran.stderr().matches("keeps what is damaged").count(), 1, "{ran}");
+    assert!(ran.stdout().contains("2 images: 1 hit, 1 built"), "{ran}");
+}
+
+#[test]
 fn tiers_are_listed_checked_and_filled() {
     let tiers = |host: &str| {
         format!(

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use camino::{Utf8Path, Utf8PathBuf};
 use imgtar::Error;
 use imgtar::image::Stored;
+use imgtar::registry::{self, Tally};
+use imgtar::repository;
 use imgtar::tier::{
     self, Account, Config, NotedRow, Place, PublicKey, Pulled, Pushed, Removal, Row, Secret, Signer, Standing,
 };
-use imgtar::{registry::Tally, repository};
 use jiff::Timestamp;
 use miette::Result;
 use serde::Serialize;
@@ -73,6 +74,14 @@ struct PushedLine<'a> {
     tier: &'a Place,
     #[serde(flatten)]
     pushed: &'a Pushed,
+}
+
+/// What `push --tier --json` prints where the place keeps what is damaged.
+#[derive(Serialize)]
+struct KeptLine<'a> {
+    tier: &'a Place,
+    key: &'a Key,
+    kept_damaged: Digest,
 }
 
 /// What `pull --tier --json` prints.
@@ -163,7 +172,15 @@ impl Invocation<'_> {
     pub(crate) fn tier_push(&self, store: &Store, key: &Key, args: &PushArgs) -> Result<Outcome> {
         let Some(place) = &args.tier.tier else { return Ok(self.miss(key)) };
         let config = self.tiers(place, &args.tier, &args.registry)?;
-        let pushed = tier::push(store, &config, place, key, args.force, &self.bar())?;
+        let pushed = match tier::push(store, &config, place, key, args.force, &self.bar()) {
+            Err(Error::Registry(registry::Error::Kept { registry, digest })) => {
+                if self.view.common.json {
+                    out(Output::report().json(&KeptLine { tier: place, key, kept_damaged: digest }))?;
+                }
+                return Err(Error::Registry(registry::Error::Kept { registry, digest }).into());
+            }
+            pushed => pushed?,
+        };
         let Some(pushed) = pushed else { return Ok(self.miss(key)) };
         let Pushed { saved, digest, tally, .. } = &pushed;
         let own = store.images().get(key)?.map(|entry| entry.descriptor.digest);

@@ -50,6 +50,8 @@ pub struct Options {
     /// Written into the root document, which has another digest then: by what key the image is
     /// known.
     pub note: Option<Key>,
+    /// Whether what the registry has already is read through, and sent anew where it is damaged.
+    pub mend: bool,
 }
 
 /// What a push did.
@@ -108,20 +110,21 @@ pub fn push(
 }
 
 /// Pushes all that stands under the key exactly as it is stored, so that the tag has the entry's
-/// own digest. Returns what moved.
+/// own digest; `mend` as in [`Options`]. Returns what moved.
 ///
 /// # Errors
-/// As [`push`].
+/// As [`push`]; [`Error::Kept`].
 pub(crate) fn push_whole(
     store: &Store,
     client: &Client,
     stored: &Stored,
-    tag: &str,
+    (tag, mend): (&str, bool),
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<Tally> {
     let tree = Tree::whole(&store.images().blobs(), stored)?;
-    Ok(send(store, client, &tree, &[tag.to_owned()], &Options::default(), threads, progress)?.tally)
+    let options = Options { mend, ..Options::default() };
+    Ok(send(store, client, &tree, &[tag.to_owned()], &options, threads, progress)?.tally)
 }
 
 /// A pushed tree.
@@ -272,7 +275,7 @@ impl Push<'_> {
         let noted = || self.with_note(tree.documents.clone()).ok()?.pop();
         let as_is = if self.options.note.is_some() { noted() } else { plain() };
         let as_is = as_is.filter(|_| unlike.is_empty() && !is_wanting);
-        if let Some(root) = &as_is {
+        if let Some(root) = as_is.as_ref().filter(|_| !self.options.mend) {
             let mut absent = tags.to_vec();
             for tag in tags {
                 if self.client.resolve(tag)? == Some(root.descriptor.digest) {
@@ -365,6 +368,9 @@ impl Push<'_> {
 
     fn send(&self, blob: &Descriptor) -> Result<Tally> {
         let content = Content::Stored(&self.blobs);
+        if self.options.mend {
+            return upload::mend(self.client, content, blob, self.progress);
+        }
         upload::send(self.client, content, blob, &self.holders(&blob.digest), self.progress)
     }
 
@@ -405,6 +411,9 @@ impl Push<'_> {
         }
         let put = |tag: &String| self.client.put_manifest(tag, &root.descriptor, &root.bytes);
         tags.iter().try_for_each(put)?;
+        if self.options.mend {
+            documents.iter().try_for_each(|document| self.client.check_kept(&document.descriptor))?;
+        }
         Ok(root.descriptor.clone())
     }
 }

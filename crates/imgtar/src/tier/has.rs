@@ -19,7 +19,7 @@ use crate::tier::place::Place;
 pub fn has(config: &Config, place: &Place, keys: &[Key]) -> Result<Vec<Option<Found>>> {
     let tier = open(config, place, Purpose::Pull)?;
     let is_folder = matches!(place, Place::Store(_));
-    parallel::map_with(config.registries.parallel, keys, |key| match found(config, &*tier, key) {
+    parallel::map_with(config.registries.parallel, keys, |key| match found(config, &*tier, key, is_folder) {
         Err(Error::Tier(tier::Error::Untrue { .. } | tier::Error::Incomplete { .. })) if is_folder => {
             Ok(None)
         }
@@ -27,12 +27,19 @@ pub fn has(config: &Config, place: &Place, keys: &[Key]) -> Result<Vec<Option<Fo
     })
 }
 
-fn found(config: &Config, tier: &dyn Tier, key: &Key) -> Result<Option<Found>> {
+fn found(config: &Config, tier: &dyn Tier, key: &Key, is_folder: bool) -> Result<Option<Found>> {
     let found = tier.has(key)?;
     if found.is_none() || config.signed_by.is_empty() {
         return Ok(found);
     }
-    let Some(told) = tier.entry(key)? else { return Ok(None) };
+    let told = match tier.entry(key) {
+        // It stands there. A pull finds what is wrong with it, and takes nothing.
+        Err(error) if error.is_damage_there() && !is_folder => {
+            return Ok(found.map(|found| Found { is_trusted: true, ..found }));
+        }
+        told => told?,
+    };
+    let Some(told) = told else { return Ok(None) };
     let is_trusted = config.trusts(tier, key, &told)?;
     Ok(Some(Found { digest: Some(told.entry.descriptor.digest), is_trusted }))
 }

@@ -1,5 +1,7 @@
 //! Tiers, as a bake uses them: by `imgtar`, and never relied on.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -34,6 +36,10 @@ pub(super) struct Reached<'a> {
     changed: Condvar,
     tally: Mutex<Tally>,
     pub(super) noted: Mutex<Known>,
+    /// The keys under which something damaged was found.
+    damaged: Mutex<BTreeSet<String>>,
+    /// Whether it is known to keep what is damaged.
+    keeps_damage: AtomicBool,
 }
 
 /// What is known of a tier in this run.
@@ -109,6 +115,13 @@ type Ended = (Option<u8>, Vec<u8>, Vec<u8>);
 struct Moved {
     #[serde(default)]
     moved_bytes: u64,
+}
+
+/// What `imgtar push --json` says where a place keeps what is damaged.
+#[derive(Deserialize)]
+struct Kept {
+    #[expect(dead_code, reason = "that it is there says all")]
+    kept_damaged: String,
 }
 
 impl<'a> Tiers<'a> {
@@ -229,7 +242,7 @@ impl<'a> Tiers<'a> {
     }
 
     /// Brings the image into this machine's store, over what stands there under the key where that
-    /// is damaged.
+    /// is damaged. What is damaged in the tier counts as missing there, for this key alone.
     ///
     /// # Errors
     /// Only where a signal came.
@@ -237,6 +250,9 @@ impl<'a> Tiers<'a> {
         let Some(reached) = self.all.get(at).filter(|reached| reached.state() != State::Down) else {
             return Ok(Pulled::Failed(None));
         };
+        if self.is_damaged(at, key) {
+            return Ok(Pulled::Failed(None));
+        }
         let cmd = self.imgtar("pull", key, reached.tier).arg("--json");
         let (code, answer, said) = self.run(&if over { cmd.arg("--force") } else { cmd })?;
         let tier = &reached.tier.name;
@@ -249,9 +265,12 @@ impl<'a> Tiers<'a> {
             }
             Some(1) => Pulled::Gone,
             Some(3) => {
-                let message =
-                    format!("what the tier `{tier}` has under the key is damaged, and is not taken");
-                Pulled::Failed(Some(Trouble { message, said }))
+                let is_news = locked(&reached.damaged).insert(key.to_owned());
+                let message = format!(
+                    "what the tier `{tier}` has under {} is damaged, and counts as missing",
+                    short(key)
+                );
+                Pulled::Failed(is_news.then_some(Trouble { message, said }))
             }
             _ => Pulled::Failed(reached.leave_out(State::Down, said)),
         })
@@ -265,6 +284,8 @@ impl<'a> Tiers<'a> {
     pub(crate) fn push(&self, at: usize, key: &str) -> Result<Option<Trouble>, RunError> {
         let Some(reached) = self.all.get(at).filter(|reached| reached.is_open()) else { return Ok(None) };
         let cmd = self.imgtar("push", key, reached.tier).arg("--json");
+        // What is damaged there would pass for what is to be sent.
+        let cmd = if self.is_damaged(at, key) { cmd.arg("--force") } else { cmd };
         let (code, answer, said) = self.run(&cmd)?;
         if code == Some(0) {
             let mut tally = locked(&reached.tally);
@@ -272,12 +293,28 @@ impl<'a> Tiers<'a> {
             tally.taken_bytes += moved(&answer);
             return Ok(None);
         }
+        if code == Some(3) && is_kept(&answer) {
+            let is_news = !reached.keeps_damage.swap(true, Ordering::Relaxed);
+            let (tier, key) = (&reached.tier.name, short(key));
+            let message = format!("the tier `{tier}` keeps what is damaged under {key}: no push mends it");
+            return Ok(is_news.then_some(Trouble { message, said }));
+        }
         if code == Some(3) {
             let message =
                 format!("the stored image is damaged: it was not sent to the tier `{}`", reached.tier.name);
             return Ok(Some(Trouble { message, said }));
         }
         Ok(reached.leave_out(State::Unwritable, said))
+    }
+
+    /// Whether what the tier has under the key was found to be damaged in this run.
+    pub(crate) fn is_damaged(&self, at: usize, key: &str) -> bool {
+        self.all.get(at).is_some_and(|reached| locked(&reached.damaged).contains(key))
+    }
+
+    /// The same, of the tier of that name.
+    pub(crate) fn is_damaged_in(&self, name: &str, key: &str) -> bool {
+        (0..self.all.len()).any(|at| self.name(at) == name && self.is_damaged(at, key))
     }
 
     fn open_to_write_at(&self, tier: &Tier) -> bool {
@@ -328,6 +365,16 @@ fn moved(answer: &[u8]) -> u64 {
     lines.map(|line| line.moved_bytes).fold(0, u64::saturating_add)
 }
 
+/// Whether the answer of a push says that the place keeps what is damaged.
+fn is_kept(answer: &[u8]) -> bool {
+    serde_json::from_slice::<Kept>(answer).is_ok()
+}
+
+/// So much of a key as people are shown.
+fn short(key: &str) -> &str {
+    key.get(..12).unwrap_or(key)
+}
+
 impl<'a> Reached<'a> {
     fn new(tier: &'a Tier) -> Self {
         Self {
@@ -336,6 +383,8 @@ impl<'a> Reached<'a> {
             changed: Condvar::new(),
             tally: Mutex::default(),
             noted: Mutex::default(),
+            damaged: Mutex::default(),
+            keeps_damage: AtomicBool::new(false),
         }
     }
 

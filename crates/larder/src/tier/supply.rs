@@ -40,15 +40,17 @@ impl Supply<'_> {
         if self.is_check {
             return Ok(places.holders.first().map(|at| self.tiers.name(*at)));
         }
+        let mut lacking = places.lacking;
         for at in places.holders {
             match self.tiers.pull(at, key, over)? {
                 Pulled::Here => {
-                    self.queue.send(key, Some(&places.lacking));
+                    self.queue.send(key, Some(&lacking));
                     return Ok(Some(self.tiers.name(at)));
                 }
                 Pulled::Gone | Pulled::Failed(None) => {}
                 Pulled::Failed(Some(trouble)) => trouble.tell(self.runner),
             }
+            lacking.push(at);
         }
         Ok(None)
     }
