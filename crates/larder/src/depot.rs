@@ -19,7 +19,7 @@ use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, code, how, succeeded};
 use crate::process::temp::Temp;
 use crate::process::tools::Tools;
-use crate::tier::{Pulled, Route, Tiers, on};
+use crate::tier::{Pulled, Route, Tiers, forget, on};
 use toolkit::nearest::question;
 
 /// Why a tier cannot be asked or filled.
@@ -267,6 +267,7 @@ impl Desk<'_> {
         }
         put(&plan, &self.output(name, &planning(force).args(["--json", "-q"]))?)?;
         let cmd = self.at(name, self.tools.imgtar("rm").arg("--plan").path(&plan))?;
+        self.options.store.iter().try_for_each(|store| self.tier(name).map(|tier| forget(store, tier)))?;
         self.output(name, &cmd)?;
         Ok(Outcome::Yes)
     }

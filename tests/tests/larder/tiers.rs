@@ -119,6 +119,31 @@ fn what_is_damaged_in_a_registry_counts_as_missing_there_and_is_mended() {
 }
 
 #[test]
+fn what_a_tier_missed_is_sent_by_the_next_hit_and_asked_for_no_more() {
+    let tiers = |host: &str| {
+        format!(
+            "[tier.team]\nregistry = \"{host}/cache\"\n[profile.all]\nread = [\"team\"]\nwrite = [\"team\"]\n"
+        )
+    };
+    let Some(mut scene) = Scene::start(tiers) else { return };
+    scene.session.run("LARDER_READ_ONLY=1 larder bake").ok();
+    scene.session.run("larder tier check team").ends(1);
+    let hit = scene.session.run("larder bake").ok().stdout();
+    assert!(from(&hit)[1] == "hit" && hit.contains("; 1 to team ("), "{hit}");
+    scene.session.run("larder tier check team").ok();
+    // A machine that took it from there does not send it back.
+    let taken = scene.bake_on("b");
+    assert!(from(&taken)[1] == "hit" && !taken.contains("to team"), "{taken}");
+
+    // Whoever asked now would warn.
+    scene.registry.kill();
+    for machine in ["", "LARDER_DIR=../b"] {
+        let ran = scene.session.run(&format!("{machine} larder bake")).ok();
+        assert!(ran.stdout().contains("1 hit") && ran.stderr().is_empty(), "{ran}");
+    }
+}
+
+#[test]
 fn tiers_are_listed_checked_and_filled() {
     let tiers = |host: &str| {
         format!(

@@ -138,6 +138,7 @@ impl DiskBake<'_> {
     fn bake(&mut self, spec: &Spec) -> Result<(State, Option<&'static str>, bool), RunError> {
         let options = &self.baker.options;
         if self.found(&spec.key)? {
+            self.baker.offer(&spec.key);
             // A check brings nothing from a tier.
             return Ok((State::Hit, Some("store"), self.tier.is_none() || !options.check));
         }

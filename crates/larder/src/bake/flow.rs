@@ -149,6 +149,7 @@ impl Bake<'_> {
         }
         let turn = match self.found_or_turn(&inputs.key) {
             Ok(Ok(from)) => {
+                self.baker.offer(&inputs.key);
                 self.saved_seconds = self.baker.build_seconds(&inputs.key);
                 self.pinned = self.image.pinned(&inputs.key);
                 // A check leaves it where it is.

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::noted::Known;
 use super::route::Route;
+use super::seen::Seen;
 use crate::config::tiers::tier::Tier;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, code};
@@ -40,6 +41,8 @@ pub(super) struct Reached<'a> {
     damaged: Mutex<BTreeSet<String>>,
     /// Whether it is known to keep what is damaged.
     keeps_damage: AtomicBool,
+    /// What it was seen to have.
+    seen: Seen,
 }
 
 /// What is known of a tier in this run.
@@ -115,6 +118,8 @@ type Ended = (Option<u8>, Vec<u8>, Vec<u8>);
 struct Moved {
     #[serde(default)]
     moved_bytes: u64,
+    #[serde(default)]
+    saved: bool,
 }
 
 /// What `imgtar push --json` says where a place keeps what is damaged.
@@ -142,6 +147,35 @@ impl<'a> Tiers<'a> {
         let read = route.read.iter().map(&mut place).collect();
         let write = route.write.iter().map(&mut place).collect();
         Self { tools, runner, store: store.map(Utf8Path::to_owned), all, read, write }
+    }
+
+    /// With what the store notes of those that are written.
+    pub(crate) fn remembering(mut self, store: Option<&Utf8Path>) -> Self {
+        let Some(store) = store else { return self };
+        for at in &self.write {
+            if let Some(reached) = self.all.get_mut(*at) {
+                reached.seen = Seen::read(store, reached.tier);
+            }
+        }
+        self
+    }
+
+    /// Notes in the store what those that are written have.
+    pub(crate) fn remember(&self, store: Option<&Utf8Path>) {
+        for reached in self.write.iter().filter_map(|at| self.all.get(*at)) {
+            store.into_iter().for_each(|store| reached.seen.write(store));
+        }
+    }
+
+    /// Those that are written and are not known to have the key.
+    pub(crate) fn unseen(&self, key: &str) -> Vec<usize> {
+        let has = |at: &usize| self.all.get(*at).is_some_and(|reached| reached.seen.has(key));
+        self.write.iter().copied().filter(|at| !has(at)).collect()
+    }
+
+    /// Notes that the tier has the key.
+    pub(crate) fn saw(&self, at: usize, key: &str) {
+        self.all.iter().skip(at).take(1).for_each(|reached| reached.seen.add(key));
     }
 
     /// Whether there is any to ask.
@@ -232,6 +266,7 @@ impl<'a> Tiers<'a> {
             Ok(match code {
                 Some(0) => Ok(true),
                 Some(1) => {
+                    reached.seen.remove(key);
                     // What is there and not taken.
                     self.runner.release(&said);
                     Ok(false)
@@ -261,10 +296,12 @@ impl<'a> Tiers<'a> {
                 let mut tally = locked(&reached.tally);
                 tally.given += 1;
                 tally.given_bytes += moved(&answer);
+                reached.seen.add(key);
                 Pulled::Here
             }
             Some(1) => Pulled::Gone,
             Some(3) => {
+                reached.seen.remove(key);
                 let is_news = locked(&reached.damaged).insert(key.to_owned());
                 let message = format!(
                     "what the tier `{tier}` has under {} is damaged, and counts as missing",
@@ -288,9 +325,15 @@ impl<'a> Tiers<'a> {
         let cmd = if self.is_damaged(at, key) { cmd.arg("--force") } else { cmd };
         let (code, answer, said) = self.run(&cmd)?;
         if code == Some(0) {
+            reached.seen.add(key);
+            let moved = moved(&answer);
             let mut tally = locked(&reached.tally);
-            tally.taken += 1;
-            tally.taken_bytes += moved(&answer);
+            tally.taken += usize::from(moved > 0 || is_saved(&answer));
+            tally.taken_bytes += moved;
+            return Ok(None);
+        }
+        // It was removed here meanwhile.
+        if code == Some(1) {
             return Ok(None);
         }
         if code == Some(3) && is_kept(&answer) {
@@ -359,6 +402,11 @@ pub(crate) fn on(tier: &Tier, cmd: Cmd) -> Cmd {
     tier.signed_by.iter().fold(cmd, |cmd, key| cmd.arg("--signed-by").path(key))
 }
 
+/// Whether a push has written the entry.
+fn is_saved(answer: &[u8]) -> bool {
+    serde_json::from_slice::<Moved>(answer).is_ok_and(|moved| moved.saved)
+}
+
 fn moved(answer: &[u8]) -> u64 {
     let lines =
         answer.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Moved>(line).ok());
@@ -385,6 +433,7 @@ impl<'a> Reached<'a> {
             noted: Mutex::default(),
             damaged: Mutex::default(),
             keeps_damage: AtomicBool::new(false),
+            seen: Seen::default(),
         }
     }
 
