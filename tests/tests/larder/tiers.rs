@@ -1,10 +1,12 @@
 //! Images in other places, kinds of build, and names in registries.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use larder_tests::{DockerRegistry, Part, Session, have};
 
@@ -351,6 +353,40 @@ fn a_tier_that_does_not_answer_costs_one_warning() {
     assert_eq!(ran.stderr().matches("warning: ").count(), 1, "{ran}");
     assert!(ran.stdout().contains("10 images: 10 built"), "{ran}");
     assert_eq!(asked.load(Ordering::SeqCst), 1, "{ran}");
+}
+
+#[test]
+fn a_tier_that_answers_slowly_costs_one_warning() {
+    let session = Session::new();
+    let slow = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = slow.local_addr().expect("an address");
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    thread::spawn(move || {
+        for mut connection in slow.incoming().flatten() {
+            let count = Arc::clone(&count);
+            thread::spawn(move || {
+                let mut request = [0; 4096];
+                while connection.read(&mut request).is_ok_and(|size| size > 0) {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    thread::sleep(Duration::from_millis(700));
+                    let _ = connection.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+                }
+            });
+        }
+    });
+    session.write("src/file", "one");
+    let image = |number: usize| {
+        let labels = session.labels();
+        format!("[image.app-{number}]\npack = {{ dir = \"src\", {labels}, env = {{ N = \"{number}\" }} }}\n")
+    };
+    let images: String = (1..=10).map(image).collect();
+    let tier = format!("[tier.far]\nregistry = \"{address}/cache\"\ntimeout = \"2s\"\n");
+    session.write("larder.toml", format!("{images}{tier}[profile.all]\nread = [\"far\"]\n"));
+    let ran = session.run("larder bake").ok().says("answers too slowly");
+    assert_eq!(ran.stderr().matches("warning: ").count(), 1, "{ran}");
+    assert!(ran.stdout().contains("10 images: 10 built"), "{ran}");
+    assert!(asked.load(Ordering::SeqCst) <= 9, "{} requests: {ran}", asked.load(Ordering::SeqCst));
 }
 
 /// A project in git, whose releases have five names.

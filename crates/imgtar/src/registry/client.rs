@@ -60,7 +60,7 @@ impl Client {
     /// A registry on this machine that does not answer.
     pub fn new(config: &Config, reference: &Reference, purpose: Purpose) -> Result<Self> {
         let (registry, repository) = (reference.registry().to_owned(), reference.repository().to_owned());
-        let transport = Transport::new(&config.roots, &config.proxies, config.patience);
+        let transport = Transport::new(&config.roots, &config.proxies, config.patience, &config.waits);
         let host = if registry == DOCKER_HUB { HUB_HOST } else { &registry };
         let base = base(config, &transport, host)?;
         let found = config.credentials.find(&registry, &repository);

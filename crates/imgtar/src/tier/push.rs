@@ -140,7 +140,7 @@ impl Push<'_> {
             self.send_artifact(&tier.client)?;
         }
         let threads = self.config.registries.parallel;
-        let (client, to) = (&tier.client, (self.key.as_str(), self.force));
+        let (client, to) = (&tier.client, (self.key.as_str(), stands, self.force));
         let tally = push_whole(self.store, client, self.stored, to, threads, self.progress)?;
         Ok(self.pushed(!stands, self.root().digest, tally))
     }

@@ -43,6 +43,8 @@ pub(super) struct Reached<'a> {
     keeps_damage: AtomicBool,
     /// What it was seen to have.
     seen: Seen,
+    /// How long its slow answers were waited for.
+    slow: Mutex<Duration>,
 }
 
 /// What is known of a tier in this run.
@@ -120,6 +122,12 @@ struct Moved {
     moved_bytes: u64,
     #[serde(default)]
     saved: bool,
+}
+
+/// What imgtar says with `--json` of a place that is slow.
+#[derive(Deserialize)]
+struct Slow {
+    slow_seconds: f64,
 }
 
 /// What `imgtar push --json` says where a place keeps what is damaged.
@@ -261,8 +269,11 @@ impl<'a> Tiers<'a> {
     fn has(&self, at: usize, key: &str) -> Result<Asked<bool>, RunError> {
         let Some(reached) = self.all.get(at) else { return Ok(Asked::LeftOut(None)) };
         reached.ask(|| {
-            let cmd = self.imgtar("has", key, reached.tier).within(Some(reached.limit()));
-            let (code, _, said) = self.run(&cmd)?;
+            let cmd = self.imgtar("has", key, reached).arg("--json").within(Some(reached.limit()));
+            let (code, answer, said) = self.run(&cmd)?;
+            if reached.waited(&answer) {
+                return Ok(Err(reached.too_slow()));
+            }
             Ok(match code {
                 Some(0) => Ok(true),
                 Some(1) => {
@@ -288,10 +299,11 @@ impl<'a> Tiers<'a> {
         if self.is_damaged(at, key) {
             return Ok(Pulled::Failed(None));
         }
-        let cmd = self.imgtar("pull", key, reached.tier).arg("--json");
+        let cmd = self.imgtar("pull", key, reached).arg("--json");
         let (code, answer, said) = self.run(&if over { cmd.arg("--force") } else { cmd })?;
+        let is_slow = reached.waited(&answer);
         let tier = &reached.tier.name;
-        Ok(match code {
+        let pulled = match code {
             Some(0) => {
                 let mut tally = locked(&reached.tally);
                 tally.given += 1;
@@ -309,7 +321,18 @@ impl<'a> Tiers<'a> {
                 );
                 Pulled::Failed(is_news.then_some(Trouble { message, said }))
             }
+            _ if is_slow => Pulled::Failed(None),
             _ => Pulled::Failed(reached.leave_out(State::Down, said)),
+        };
+        // What came counts all the same.
+        let slow = if is_slow { reached.leave_out(State::Down, reached.too_slow()) } else { None };
+        Ok(match (pulled, slow) {
+            (Pulled::Here, Some(slow)) => {
+                slow.tell(self.runner);
+                Pulled::Here
+            }
+            (_, Some(slow)) => Pulled::Failed(Some(slow)),
+            (pulled, None) => pulled,
         })
     }
 
@@ -320,17 +343,21 @@ impl<'a> Tiers<'a> {
     /// Only where a signal came.
     pub(crate) fn push(&self, at: usize, key: &str) -> Result<Option<Trouble>, RunError> {
         let Some(reached) = self.all.get(at).filter(|reached| reached.is_open()) else { return Ok(None) };
-        let cmd = self.imgtar("push", key, reached.tier).arg("--json");
+        let cmd = self.imgtar("push", key, reached).arg("--json");
         // What is damaged there would pass for what is to be sent.
         let cmd = if self.is_damaged(at, key) { cmd.arg("--force") } else { cmd };
         let (code, answer, said) = self.run(&cmd)?;
+        let slow = reached.waited(&answer).then(|| reached.leave_out(State::Down, reached.too_slow()));
         if code == Some(0) {
             reached.seen.add(key);
             let moved = moved(&answer);
             let mut tally = locked(&reached.tally);
             tally.taken += usize::from(moved > 0 || is_saved(&answer));
             tally.taken_bytes += moved;
-            return Ok(None);
+            return Ok(slow.flatten());
+        }
+        if let Some(slow) = slow {
+            return Ok(slow);
         }
         // It was removed here meanwhile.
         if code == Some(1) {
@@ -366,18 +393,23 @@ impl<'a> Tiers<'a> {
     }
 
     /// An `imgtar` command about a key in the tier.
-    fn imgtar(&self, job: &str, key: &str, tier: &Tier) -> Cmd {
-        self.about(job, &[key], tier)
+    fn imgtar(&self, job: &str, key: &str, reached: &Reached<'_>) -> Cmd {
+        self.within(job, &[key], reached.tier, reached.left())
     }
 
     /// An `imgtar` command about the tier.
     pub(super) fn about(&self, job: &str, words: &[&str], tier: &Tier) -> Cmd {
+        self.within(job, words, tier, tier.timeout.0)
+    }
+
+    fn within(&self, job: &str, words: &[&str], tier: &Tier, patience: Duration) -> Cmd {
         let cmd = self.tools.imgtar(job).args(words.iter().copied()).arg("-q");
         // Nothing is moved aside, even if damaged, in a place that this run does not write to.
         let is_written = self.open_to_write_at(tier);
         let cmd = if is_written { cmd } else { cmd.env("LARDER_READ_ONLY", "1") };
-        on(
+        on_within(
             tier,
+            patience,
             match &self.store {
                 Some(store) => cmd.arg("--store").path(store),
                 None => cmd,
@@ -397,25 +429,38 @@ impl<'a> Tiers<'a> {
 
 /// Names the tier to an `imgtar` command.
 pub(crate) fn on(tier: &Tier, cmd: Cmd) -> Cmd {
-    let patience = format!("{}s", tier.timeout.0.as_secs().max(1));
+    on_within(tier, tier.timeout.0, cmd)
+}
+
+fn on_within(tier: &Tier, patience: Duration, cmd: Cmd) -> Cmd {
+    let patience = format!("{}s", patience.as_secs().max(1));
     let cmd = cmd.args(["--tier", &tier.place.flag(), "--timeout", &patience]);
     tier.signed_by.iter().fold(cmd, |cmd, key| cmd.arg("--signed-by").path(key))
 }
 
+/// The lines of an answer that are of this kind.
+fn lines<'a, T: Deserialize<'a>>(answer: &'a [u8]) -> impl Iterator<Item = T> {
+    answer.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
+}
+
 /// Whether a push has written the entry.
 fn is_saved(answer: &[u8]) -> bool {
-    serde_json::from_slice::<Moved>(answer).is_ok_and(|moved| moved.saved)
+    lines::<Moved>(answer).any(|moved| moved.saved)
 }
 
 fn moved(answer: &[u8]) -> u64 {
-    let lines =
-        answer.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Moved>(line).ok());
-    lines.map(|line| line.moved_bytes).fold(0, u64::saturating_add)
+    lines::<Moved>(answer).map(|line| line.moved_bytes).fold(0, u64::saturating_add)
+}
+
+/// How long slow answers were waited for.
+fn slow_of(answer: &[u8]) -> Duration {
+    let each = lines::<Slow>(answer).filter_map(|line| Duration::try_from_secs_f64(line.slow_seconds).ok());
+    each.fold(Duration::ZERO, Duration::saturating_add)
 }
 
 /// Whether the answer of a push says that the place keeps what is damaged.
 fn is_kept(answer: &[u8]) -> bool {
-    serde_json::from_slice::<Kept>(answer).is_ok()
+    lines::<Kept>(answer).next().is_some()
 }
 
 /// So much of a key as people are shown.
@@ -434,6 +479,7 @@ impl<'a> Reached<'a> {
             damaged: Mutex::default(),
             keeps_damage: AtomicBool::new(false),
             seen: Seen::default(),
+            slow: Mutex::default(),
         }
     }
 
@@ -448,6 +494,25 @@ impl<'a> Reached<'a> {
 
     pub(super) fn limit(&self) -> Duration {
         self.tier.timeout.0.saturating_add(MARGIN)
+    }
+
+    /// How long it may take still.
+    fn left(&self) -> Duration {
+        self.tier.timeout.0.saturating_sub(*locked(&self.slow))
+    }
+
+    /// Counts what an answer says of slow answers: whether it is too slow by now.
+    fn waited(&self, answer: &[u8]) -> bool {
+        let mut slow = locked(&self.slow);
+        *slow = slow.saturating_add(slow_of(answer));
+        *slow >= self.tier.timeout.0
+    }
+
+    fn too_slow(&self) -> Vec<u8> {
+        let slow = locked(&self.slow).as_secs_f64();
+        let timeout = self.tier.timeout.0.as_secs();
+        format!("it answers too slowly: {slow:.1} s were waited for, and its `timeout` is {timeout}s\n")
+            .into_bytes()
     }
 
     /// Asks the tier, unless it is left out. The first question of a run is alone: the others wait
