@@ -137,7 +137,14 @@ impl Desk<'_> {
     /// # Errors
     /// As [`Desk::entries`].
     pub(crate) fn size(&self, name: &str, out: &mut (impl Write + ?Sized)) -> miette::Result<Outcome> {
-        let cmd = self.listing(name, true)?;
+        let cmd = match &self.options.store {
+            // As of any other place: with the blobs, which several images may share.
+            Some(store) if name == MACHINE => {
+                let cmd = self.tools.imgtar("ls").args(["--json", "--tier", &format!("store:{store}")]);
+                cmd.env("LARDER_READ_ONLY", "1")
+            }
+            _ => self.listing(name, true)?,
+        };
         let listed = self.output(name, &cmd)?;
         let lines = listed.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let mut blobs = BTreeMap::new();

@@ -166,6 +166,8 @@ fn tiers_are_listed_checked_and_filled() {
     session.run("larder tier check team").ok();
     let size = session.run("larder tier df team").ok().stdout();
     assert!(size.contains("app") && size.contains("1 image"), "{size}");
+    let own = session.run("larder tier df machine").ok().stdout();
+    assert!(own.contains("1 image") && !own.contains(" 0B"), "{own}");
     let entries = session.run("larder tier ls team --json").ok().rows();
     assert_eq!((entries.len(), &entries[0]["image"]), (1, &"app".into()));
     session.run("larder tier ls tame").ends(2).says("is `team` meant?");
@@ -369,6 +371,7 @@ fn a_tier_that_answers_slowly_costs_one_warning() {
                 let mut request = [0; 4096];
                 while connection.read(&mut request).is_ok_and(|size| size > 0) {
                     count.fetch_add(1, Ordering::SeqCst);
+                    // Time has to pass: that is what is slow.
                     thread::sleep(Duration::from_millis(700));
                     let _ = connection.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
                 }

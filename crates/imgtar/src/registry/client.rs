@@ -286,7 +286,11 @@ impl Client {
         Error::Untrue { registry: self.registry.clone(), reason }
     }
 
+    /// What stands under a tag or digest; the repository where it is empty.
     pub(crate) fn name(&self, target: &str) -> String {
+        if target.is_empty() {
+            return format!("{}/{}", self.registry, self.repository);
+        }
         let mark = if target.parse::<Digest>().is_ok() { '@' } else { ':' };
         format!("{}/{}{mark}{target}", self.registry, self.repository)
     }

@@ -273,7 +273,7 @@ pub(crate) fn patch(
 /// Where the registry wants to go on.
 pub(crate) fn next_place(client: &Client, answer: Answer, from: &Url) -> Result<Url, Failure> {
     if !(200..300).contains(&answer.status) {
-        return Err(client.refusal(answer, "upload to", "latest"));
+        return Err(client.refusal(answer, "upload to", ""));
     }
     let next = answer.header("location").and_then(|location| from.join(location));
     let next = next.ok_or_else(|| client.untrue("it does not say where to send a blob".to_owned()))?;

@@ -43,7 +43,8 @@ pub struct Pushed {
 }
 
 /// Brings what is stored under the key into the place, under the same key. The first save wins,
-/// unless `force`: then also what the place has already is read through, and sent anew where it is damaged. `None` where nothing is stored under the key.
+/// unless `force`: then also what the place has already is read through, and sent anew where it is
+/// damaged. `None` where nothing is stored under the key.
 ///
 /// # Errors
 /// Damaged or missing blobs; a place that does not answer, says no, or cannot be written to. An

@@ -149,8 +149,8 @@ impl DiskBake<'_> {
         let name = &self.disk.name;
         let store = options.store.as_deref().filter(|_| self.cached());
         let turn = turn::take(store, &spec.key, self.baker.runner, || {
-            self.step("waiting for another bake of the same");
-            self.baker.runner.tell(&format!("waiting: {name}: another bake makes the same"));
+            self.step("waiting for the same, which is being made");
+            self.baker.runner.tell(&format!("waiting: {name}: the same is being made"));
         })?;
         // It may have been saved between the question and the turn, too.
         let may_be_there =

@@ -170,8 +170,9 @@ impl<'a> Tiers<'a> {
 
     /// Notes in the store what those that are written have.
     pub(crate) fn remember(&self, store: Option<&Utf8Path>) {
+        let Some(store) = store else { return };
         for reached in self.write.iter().filter_map(|at| self.all.get(*at)) {
-            store.into_iter().for_each(|store| reached.seen.write(store));
+            reached.seen.write(store);
         }
     }
 

@@ -125,7 +125,8 @@ fn text(keys: BTreeMap<String, u64>) -> String {
     let mut lines: Vec<_> = keys.into_iter().map(|(key, at)| (at, key)).collect();
     lines.sort_unstable();
     let latest = lines.len().saturating_sub(MOST);
-    lines.iter().skip(latest).map(|(at, key)| format!("{at} {key}\n")).collect()
+    let line = |(at, key): &(u64, String)| format!("{at} {key}\n");
+    lines.iter().skip(latest).map(line).collect()
 }
 
 #[cfg(test)]

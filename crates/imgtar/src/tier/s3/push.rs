@@ -63,7 +63,8 @@ impl S3Tier {
         let blobs: Vec<_> =
             job.stored.blobs.iter().map(|(digest, size)| Descriptor::new("", *digest, *size)).collect();
         let begun = Instant::now();
-        // What is forced mends what is damaged there, also what other images have in common with it.
+        // What is forced mends what is damaged there, also what other images have in common with
+        // it.
         let (tally, reused) = self.send(job, &blobs, job.force)?;
         if stays {
             return Ok(Sent { saved: false, digest: own, tally });

@@ -194,7 +194,9 @@ fn a_place_that_takes_no_push_says_so() {
     saved(&session);
     let registry = files.serve("--read-only");
     let place = format!("registry:{}/cache", registry.address);
-    session.run(&format!("push k --tier {place}")).ends(2).says("this method is not allowed here");
+    session.run(&format!("push k --tier {place}")).ends(2).says("upload to");
+    let ran = session.run(&format!("push k --tier {place}")).ends(2).says("this method is not allowed here");
+    assert!(!ran.stderr().contains(":latest"), "{ran}");
     session.run(&format!("has k --tier {place}")).ends(1);
 }
 

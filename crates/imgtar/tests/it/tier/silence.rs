@@ -64,6 +64,7 @@ fn a_registry_that_answers_slowly_is_given_up_after_the_timeout() {
     let session = Session::new();
     saved(&session);
     let fake = Fake::start(|_| {
+        // Time has to pass: that is what is slow.
         std::thread::sleep(Duration::from_millis(700));
         None
     });

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use storekit::size::Age;
 use toml::Spanned;
 
-use crate::config::checks::{is_limit, is_path};
+use crate::config::checks::{is_limit_or, is_path};
 use crate::config::fault::Fault;
 use crate::config::names;
 
@@ -89,7 +89,7 @@ impl TierTable {
             let help = "a tier's name has letters, digits, `-`, `_` and `.`";
             return Err(Fault::new(format!("`{text}` cannot be the name of a tier"), name.span(), help));
         }
-        is_limit(self.timeout.as_ref())?;
+        is_limit_or(self.timeout.as_ref(), "left out, it is 10 seconds")?;
         let key = "name the file of a public key, relative to larder.toml";
         self.signed_by.iter().try_for_each(|path| is_path("signed-by", path, key))?;
         let place = match (self.store, self.registry, self.s3) {
