@@ -1,7 +1,7 @@
 //! What docker tells of its store: `docker system df -v`.
 //!
-//! Source: docker/cli, `cli/command/formatter/disk_usage.go`: the columns of `--format '{{json .}}'`
-//! since 18.09.
+//! Source: docker/cli, `cli/command/formatter/disk_usage.go`: the columns of `--format '{{json
+//! .}}'` since 18.09.
 
 use std::collections::BTreeMap;
 

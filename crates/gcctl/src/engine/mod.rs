@@ -1,5 +1,5 @@
-//! What an engine keeps of images, containers and builds, and what of it may go: the store of docker
-//! or podman, as their commands tell it. Never a volume.
+//! What an engine keeps of images, containers and builds, and what of it may go: the store of
+//! docker or podman, as their commands tell it. Never a volume.
 //!
 //! - [`Engine`]: which engine, and its command. `docker`, `podman`: what each tells. [`Item`]: one
 //!   thing that it keeps.

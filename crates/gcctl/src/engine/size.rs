@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use jiff::fmt::strtime;
 
-/// The bytes of a size such as `32.93MB`, `397kB`, `0B` or `0B (virtual 204MB)`. Units are powers of
+/// The bytes of a size such as `32.93MB`, `397kB`, `0B` or `0B (virtual 204MB)`. Units are powers
+/// of
 /// 1000. `None` for anything else.
 pub(super) fn bytes(text: &str) -> Option<u64> {
     let text = text.split(' ').next()?;
