@@ -19,7 +19,7 @@ use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, code, how, succeeded};
 use crate::process::temp::Temp;
 use crate::process::tools::Tools;
-use crate::tier::{Pulled, Route, Tiers, on};
+use crate::tier::{Pulled, Route, Tiers, forget, on};
 use toolkit::nearest::question;
 
 /// Why a tier cannot be asked or filled.
@@ -137,7 +137,14 @@ impl Desk<'_> {
     /// # Errors
     /// As [`Desk::entries`].
     pub(crate) fn size(&self, name: &str, out: &mut (impl Write + ?Sized)) -> miette::Result<Outcome> {
-        let cmd = self.listing(name, true)?;
+        let cmd = match &self.options.store {
+            // As of any other place: with the blobs, which several images may share.
+            Some(store) if name == MACHINE => {
+                let cmd = self.tools.imgtar("ls").args(["--json", "--tier", &format!("store:{store}")]);
+                cmd.env("LARDER_READ_ONLY", "1")
+            }
+            _ => self.listing(name, true)?,
+        };
         let listed = self.output(name, &cmd)?;
         let lines = listed.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let mut blobs = BTreeMap::new();
@@ -213,8 +220,10 @@ impl Desk<'_> {
             let short = key.get(..12).unwrap_or(&key);
             let word = if self.is_here(&key)? || self.pulled(&tiers, &key)? {
                 if name != MACHINE {
-                    let cmd =
-                        self.at(name, self.own(self.tools.imgtar("push").args([key.as_str(), "-q"])))?;
+                    let cmd = self.own(self.tools.imgtar("push").args([key.as_str(), "-q"]));
+                    // What was found to be damaged there is sent anew.
+                    let cmd = if tiers.is_damaged_in(name, &key) { cmd.arg("--force") } else { cmd };
+                    let cmd = self.at(name, cmd)?;
                     self.output(name, &cmd)?;
                 }
                 "there"
@@ -265,6 +274,7 @@ impl Desk<'_> {
         }
         put(&plan, &self.output(name, &planning(force).args(["--json", "-q"]))?)?;
         let cmd = self.at(name, self.tools.imgtar("rm").arg("--plan").path(&plan))?;
+        self.options.store.iter().try_for_each(|store| self.tier(name).map(|tier| forget(store, tier)))?;
         self.output(name, &cmd)?;
         Ok(Outcome::Yes)
     }

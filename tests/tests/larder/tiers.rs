@@ -1,10 +1,12 @@
 //! Images in other places, kinds of build, and names in registries.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use larder_tests::{DockerRegistry, Part, Session, have};
 
@@ -84,6 +86,66 @@ fn a_far_hit_fills_the_near_tier() {
 }
 
 #[test]
+fn what_is_damaged_in_a_registry_counts_as_missing_there_and_is_mended() {
+    let tiers = |host: &str| {
+        format!(
+            "[tier.team]\nregistry = \"{host}/cache\"\n[profile.all]\nread = [\"team\"]\nwrite = [\"team\"]\n"
+        )
+    };
+    let Some(scene) = Scene::start(tiers) else { return };
+    let session = &scene.session;
+    session.run("head -c 65536 /dev/urandom > src/large").ok();
+    session.write(
+        "larder.toml",
+        session.run("cat larder.toml").ok().stdout()
+            + &image(session)
+                .replace("image.app", "image.next")
+                .replace("pack = {", "pack = { workdir = \"/w\","),
+    );
+    scene.bake_on("a");
+    let largest =
+        "find ../registry/data -type f -name data -printf '%s %p\\n' | sort -rn | head -1 | cut -d' ' -f2";
+    session.run(&format!("rm $({largest})")).ok();
+    let ran = session.run("LARDER_DIR=../b larder bake -j1").ok();
+    let ran = ran.says("what the tier `team` has under").says("counts as missing");
+    assert!(ran.stdout().contains("2 images: 1 hit, 1 built"), "{ran}");
+    assert!(!ran.stderr().contains("left out"), "{ran}");
+    let next = session.run("LARDER_DIR=../c larder bake").ok();
+    assert!(next.stdout().contains("2 images: 2 hit"), "{next}");
+
+    // What a push does not mend is said once.
+    session.run(&format!("printf x | dd of=$({largest}) conv=notrunc status=none")).ok();
+    let ran = session.run("LARDER_DIR=../d larder bake -j1").ok().says("no push mends it");
+    assert_eq!(ran.stderr().matches("keeps what is damaged").count(), 1, "{ran}");
+    assert!(ran.stdout().contains("2 images: 1 hit, 1 built"), "{ran}");
+}
+
+#[test]
+fn what_a_tier_missed_is_sent_by_the_next_hit_and_asked_for_no_more() {
+    let tiers = |host: &str| {
+        format!(
+            "[tier.team]\nregistry = \"{host}/cache\"\n[profile.all]\nread = [\"team\"]\nwrite = [\"team\"]\n"
+        )
+    };
+    let Some(mut scene) = Scene::start(tiers) else { return };
+    scene.session.run("LARDER_READ_ONLY=1 larder bake").ok();
+    scene.session.run("larder tier check team").ends(1);
+    let hit = scene.session.run("larder bake").ok().stdout();
+    assert!(from(&hit)[1] == "hit" && hit.contains("; 1 to team ("), "{hit}");
+    scene.session.run("larder tier check team").ok();
+    // A machine that took it from there does not send it back.
+    let taken = scene.bake_on("b");
+    assert!(from(&taken)[1] == "hit" && !taken.contains("to team"), "{taken}");
+
+    // Whoever asked now would warn.
+    scene.registry.kill();
+    for machine in ["", "LARDER_DIR=../b"] {
+        let ran = scene.session.run(&format!("{machine} larder bake")).ok();
+        assert!(ran.stdout().contains("1 hit") && ran.stderr().is_empty(), "{ran}");
+    }
+}
+
+#[test]
 fn tiers_are_listed_checked_and_filled() {
     let tiers = |host: &str| {
         format!(
@@ -104,6 +166,8 @@ fn tiers_are_listed_checked_and_filled() {
     session.run("larder tier check team").ok();
     let size = session.run("larder tier df team").ok().stdout();
     assert!(size.contains("app") && size.contains("1 image"), "{size}");
+    let own = session.run("larder tier df machine").ok().stdout();
+    assert!(own.contains("1 image") && !own.contains(" 0B"), "{own}");
     let entries = session.run("larder tier ls team --json").ok().rows();
     assert_eq!((entries.len(), &entries[0]["image"]), (1, &"app".into()));
     session.run("larder tier ls tame").ends(2).says("is `team` meant?");
@@ -291,6 +355,41 @@ fn a_tier_that_does_not_answer_costs_one_warning() {
     assert_eq!(ran.stderr().matches("warning: ").count(), 1, "{ran}");
     assert!(ran.stdout().contains("10 images: 10 built"), "{ran}");
     assert_eq!(asked.load(Ordering::SeqCst), 1, "{ran}");
+}
+
+#[test]
+fn a_tier_that_answers_slowly_costs_one_warning() {
+    let session = Session::new();
+    let slow = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = slow.local_addr().expect("an address");
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    thread::spawn(move || {
+        for mut connection in slow.incoming().flatten() {
+            let count = Arc::clone(&count);
+            thread::spawn(move || {
+                let mut request = [0; 4096];
+                while connection.read(&mut request).is_ok_and(|size| size > 0) {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    // Time has to pass: that is what is slow.
+                    thread::sleep(Duration::from_millis(700));
+                    let _ = connection.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+                }
+            });
+        }
+    });
+    session.write("src/file", "one");
+    let image = |number: usize| {
+        let labels = session.labels();
+        format!("[image.app-{number}]\npack = {{ dir = \"src\", {labels}, env = {{ N = \"{number}\" }} }}\n")
+    };
+    let images: String = (1..=10).map(image).collect();
+    let tier = format!("[tier.far]\nregistry = \"{address}/cache\"\ntimeout = \"2s\"\n");
+    session.write("larder.toml", format!("{images}{tier}[profile.all]\nread = [\"far\"]\n"));
+    let ran = session.run("larder bake").ok().says("answers too slowly");
+    assert_eq!(ran.stderr().matches("warning: ").count(), 1, "{ran}");
+    assert!(ran.stdout().contains("10 images: 10 built"), "{ran}");
+    assert!(asked.load(Ordering::SeqCst) <= 9, "{} requests: {ran}", asked.load(Ordering::SeqCst));
 }
 
 /// A project in git, whose releases have five names.

@@ -226,7 +226,8 @@ pub(crate) enum Command {
     ///
     /// With `--tier`, the image goes to another place, under its key and as it is stored, with all
     /// that is noted with it. The first save there wins too, unless `--force`: the other image's
-    /// digest is said, and the exit code is 0.
+    /// digest is said, and the exit code is 0. With `--force`, what is there already is read
+    /// through, and sent anew where it is damaged; exit code 3 if the place keeps what is.
     #[command(
         after_long_help = "Examples:\n    imgtar push \"$key\" registry.example/team/app:1 --compress gzip\n    imgtar push \"$key\" --tier registry:registry.example/team/cache"
     )]
@@ -240,7 +241,8 @@ pub(crate) enum Command {
     /// no name, even with a tag. Exit code 1: the registry does not have the image.
     ///
     /// With `--tier`, REF is a key, and what stands under it in another place comes under the same
-    /// key, with all that is noted with it: names, build time, where it came from, inputs.
+    /// key, with all that is noted with it: names, build time, where it came from, inputs. Exit
+    /// code 3: what stands there is damaged.
     #[command(
         after_long_help = "Examples:\n    imgtar pull registry.example/team/app:1 --key \"$key\" && imgtar load \"$key\"\n    imgtar pull \"$key\" --tier registry:registry.example/team/cache --timeout 5s"
     )]

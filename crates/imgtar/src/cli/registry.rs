@@ -52,6 +52,7 @@ impl Invocation<'_> {
             return self.tier_push(&store, &key, args);
         }
         let options = Options {
+            mend: false,
             form: args.compress.form(),
             from: args.from.clone(),
             foreign: args.foreign,

@@ -7,8 +7,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use imgtar::Error;
 use imgtar::image::Stored;
 use imgtar::image::signature::PublicKey;
+use imgtar::registry::{self, Tally};
+use imgtar::repository;
 use imgtar::tier::{self, Account, Config, NotedRow, Place, Pulled, Pushed, Removal, Row, Secret, Standing};
-use imgtar::{registry::Tally, repository};
 use jiff::Timestamp;
 use miette::Result;
 use serde::Serialize;
@@ -36,7 +37,9 @@ pub(crate) struct TierArgs {
     /// region in AWS_REGION
     #[arg(long, value_name = "PLACE")]
     pub(crate) tier: Option<Place>,
-    /// How long the place may be silent, such as `5s`: what did not answer is not asked again
+    /// How long the place may be silent, such as `5s`: what did not answer is not asked again. Nor
+    /// is a place whose slow answers together have taken as long: those of more than half a second,
+    /// or a second with TLS
     #[arg(long, value_name = "TIME", requires = "tier")]
     pub(crate) timeout: Option<Age>,
     /// A public key of Ed25519 in PEM: what is not signed by it, or by another one that is named
@@ -73,6 +76,22 @@ struct PushedLine<'a> {
     pushed: &'a Pushed,
 }
 
+/// What is printed with `--json`, beside the rest, where a place was slow.
+#[derive(Serialize)]
+struct SlowLine<'a> {
+    tier: &'a Place,
+    /// How long slow answers were waited for.
+    slow_seconds: f64,
+}
+
+/// What `push --tier --json` prints where the place keeps what is damaged.
+#[derive(Serialize)]
+struct KeptLine<'a> {
+    tier: &'a Place,
+    key: &'a Key,
+    kept_damaged: Digest,
+}
+
 /// What `pull --tier --json` prints.
 #[derive(Serialize)]
 struct PulledLine<'a> {
@@ -97,7 +116,10 @@ impl Invocation<'_> {
         registry: &RegistryArgs,
     ) -> Result<Outcome> {
         let keys = texts.iter().map(|text| whole(text.as_str())).collect::<Result<Vec<_>, _>>()?;
-        let found = tier::has(&self.tiers(place, args, registry)?, place, &keys)?;
+        let config = self.tiers(place, args, registry)?;
+        let found = tier::has(&config, place, &keys);
+        self.tell_slow(place, &config)?;
+        let found = found?;
         for (key, found) in keys.iter().zip(&found) {
             match found {
                 Some(found) if !found.is_trusted => Self::unsigned(key, place),
@@ -128,7 +150,9 @@ impl Invocation<'_> {
         }
         let store = Store::open_or_create(&self.root)?;
         let config = self.tiers(place, args, registry)?;
-        let pulled = match tier::pull(&store, &config, place, &key, notes.force, &self.bar()) {
+        let pulled = tier::pull(&store, &config, place, &key, notes.force, &self.bar());
+        self.tell_slow(place, &config)?;
+        let pulled = match pulled {
             Err(Error::Tier(tier::Error::Unsigned { .. })) => {
                 Self::unsigned(&key, place);
                 return Ok(Outcome::No);
@@ -161,7 +185,17 @@ impl Invocation<'_> {
     pub(crate) fn tier_push(&self, store: &Store, key: &Key, args: &PushArgs) -> Result<Outcome> {
         let Some(place) = &args.tier.tier else { return Ok(self.miss(key)) };
         let config = self.tiers(place, &args.tier, &args.registry)?;
-        let pushed = tier::push(store, &config, place, key, args.force, &self.bar())?;
+        let pushed = tier::push(store, &config, place, key, args.force, &self.bar());
+        self.tell_slow(place, &config)?;
+        let pushed = match pushed {
+            Err(Error::Registry(registry::Error::Kept { registry, digest })) => {
+                if self.view.common.json {
+                    out(Output::report().json(&KeptLine { tier: place, key, kept_damaged: digest }))?;
+                }
+                return Err(Error::Registry(registry::Error::Kept { registry, digest }).into());
+            }
+            pushed => pushed?,
+        };
         let Some(pushed) = pushed else { return Ok(self.miss(key)) };
         let Pushed { saved, digest, tally, .. } = &pushed;
         let own = store.images().get(key)?.map(|entry| entry.descriptor.digest);
@@ -315,6 +349,15 @@ impl Invocation<'_> {
             }
         }
         Ok(removal)
+    }
+
+    /// Says how long a slow place was waited for, whatever came of it.
+    fn tell_slow(&self, place: &Place, config: &Config) -> Result<()> {
+        let slow_seconds = config.registries.waits.slow().as_secs_f64();
+        if self.view.common.json && slow_seconds > 0.0 {
+            out(Output::report().json(&SlowLine { tier: place, slow_seconds }))?;
+        }
+        Ok(())
     }
 
     fn tiers(&self, place: &Place, args: &TierArgs, registry: &RegistryArgs) -> Result<Config, Error> {

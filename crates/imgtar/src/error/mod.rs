@@ -284,20 +284,26 @@ impl Error {
         Self::Several { key: key.clone(), what: parts.join(" and ") }
     }
 
+    /// Whether it says that a place which answers does not hold what it should.
+    pub(crate) fn is_damage_there(&self) -> bool {
+        matches!(
+            self,
+            Self::Tier(
+                tier::Error::Untrue { .. } | tier::Error::Unfit { .. } | tier::Error::Incomplete { .. }
+            ) | Self::Registry(
+                registry::Error::Untrue { .. }
+                    | registry::Error::Unfit { .. }
+                    | registry::Error::Incomplete { .. }
+            )
+        )
+    }
+
     /// Whether it says that what a place holds is not what it should be, and not that the place
     /// could not be asked.
     pub(crate) fn is_about_content(&self) -> bool {
         match self {
-            Self::Tier(
-                tier::Error::Untrue { .. } | tier::Error::Unfit { .. } | tier::Error::Incomplete { .. },
-            )
-            | Self::Registry(
-                registry::Error::Untrue { .. }
-                | registry::Error::Unfit { .. }
-                | registry::Error::Incomplete { .. },
-            )
-            | Self::BadDocument { .. }
-            | Self::Corrupt { .. } => true,
+            error if error.is_damage_there() => true,
+            Self::BadDocument { .. } | Self::Corrupt { .. } => true,
             Self::Store(error) => {
                 error.is_corrupt()
                     || matches!(error, storekit::Error::Newer { .. } | storekit::Error::NotFetched { .. })

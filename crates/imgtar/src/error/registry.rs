@@ -147,6 +147,15 @@ pub enum Error {
         /// Where it is to be had.
         url: String,
     },
+    /// A registry that keeps damaged bytes under their name, whatever it is sent.
+    #[error(
+        "`{registry}` keeps a damaged `{digest}`: it was sent anew, and the registry gives the old bytes"
+    )]
+    #[diagnostic(
+        code(imgtar::registry::kept::corrupt),
+        help("no push mends that: remove the blob's file from the registry's data, or use another registry")
+    )]
+    Kept { registry: String, digest: Digest },
     /// A push to a digest.
     #[error("cannot push to `{reference}`: a pushed image has a digest of its own")]
     #[diagnostic(code(imgtar::registry::push_to_digest), help("name a tag"))]

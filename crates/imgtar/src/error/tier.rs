@@ -82,6 +82,15 @@ pub enum Error {
         help("a push with LARDER_SIGNING_KEY signs it; see who else can write to the place")
     )]
     Unsigned { place: String, key: Key },
+    /// An entry that is not what it should be, in a place that answers.
+    #[error("what stands under `{key}` in `{place}` is damaged, and is not taken")]
+    #[diagnostic(
+        code(imgtar::tier::corrupt),
+        help(
+            "nothing was saved under the key; `imgtar push --force {key}` from a store that has the image mends the place"
+        )
+    )]
+    Damaged { place: String, key: Key, source: Box<crate::Error> },
     /// An entry without all of its image.
     #[error("`{place}` does not have `{digest}`, a part of the image under `{key}`")]
     #[diagnostic(

@@ -60,7 +60,7 @@ impl Client {
     /// A registry on this machine that does not answer.
     pub fn new(config: &Config, reference: &Reference, purpose: Purpose) -> Result<Self> {
         let (registry, repository) = (reference.registry().to_owned(), reference.repository().to_owned());
-        let transport = Transport::new(&config.roots, &config.proxies, config.patience);
+        let transport = Transport::new(&config.roots, &config.proxies, config.patience, &config.waits);
         let host = if registry == DOCKER_HUB { HUB_HOST } else { &registry };
         let base = base(config, &transport, host)?;
         let found = config.credentials.find(&registry, &repository);
@@ -286,7 +286,11 @@ impl Client {
         Error::Untrue { registry: self.registry.clone(), reason }
     }
 
+    /// What stands under a tag or digest; the repository where it is empty.
     pub(crate) fn name(&self, target: &str) -> String {
+        if target.is_empty() {
+            return format!("{}/{}", self.registry, self.repository);
+        }
         let mark = if target.parse::<Digest>().is_ok() { '@' } else { ':' };
         format!("{}/{}{mark}{target}", self.registry, self.repository)
     }

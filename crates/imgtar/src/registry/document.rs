@@ -132,11 +132,31 @@ impl Client {
             let answer = self.call(self.request(Method::GET, "blobs", &target, None), self.scope())?;
             match answer.status {
                 200 => answer.read(blob.size),
+                404 => Err(self.without(blob.digest).into()),
                 _ => Err(self.refusal(answer, "GET", &target)),
             }
         })?;
         let sound = bytes.filter(|bytes| Digest::of(bytes) == blob.digest && bytes.len() as u64 == blob.size);
         Ok(sound.ok_or_else(|| self.untrue(format!("what it sends as `{target}` is something else")))?)
+    }
+
+    /// That a document which was just sent is what the registry gives.
+    ///
+    /// # Errors
+    /// [`Error::Kept`] where it is not; as [`Client::resolve`].
+    pub(crate) fn check_kept(&self, document: &Descriptor) -> Result<()> {
+        let digest = document.digest;
+        match self.manifest(&digest.to_string(), Some(document)) {
+            Ok(Some(_)) => Ok(()),
+            Err(error) if !error.is_damage_there() => Err(error),
+            Ok(None) | Err(_) => Err(Error::Kept { registry: self.registry().to_owned(), digest }.into()),
+        }
+    }
+
+    /// That a part of an image is not there.
+    fn without(&self, digest: Digest) -> Error {
+        let registry = self.registry().to_owned();
+        Error::Incomplete { registry, reference: self.repository().to_owned(), digest }
     }
 
     /// A config, understood.

@@ -7,7 +7,7 @@
 use std::io::{self, Read, Write};
 
 use camino::Utf8Path;
-use storekit::{BlobWriter, Blobs, Descriptor, Lease};
+use storekit::{BlobWriter, Blobs, Descriptor, Hasher, Lease};
 use ureq::http::Method;
 
 use super::client::Client;
@@ -17,6 +17,8 @@ use crate::error::Result;
 use crate::progress::Progress;
 
 const CHUNK: usize = 128 << 10;
+/// A blob that breaks off at the same byte so often is not there whole.
+const STUCK: u32 = 3;
 
 /// What a blob can be asked of, from any of its bytes on.
 pub(crate) trait Holder {
@@ -63,7 +65,15 @@ pub(crate) fn fetch(
     blob: &Descriptor,
     progress: &dyn Progress,
 ) -> Result<Option<(Lease, u64)>> {
-    let mut download = Download { holder, blob, folder: blobs.folder(), progress, moved: 0 };
+    let mut download = Download {
+        holder,
+        blob,
+        folder: blobs.folder(),
+        progress,
+        moved: 0,
+        has_begun: false,
+        stuck: (0, 0),
+    };
     let kept = download.run(blobs)?;
     match kept {
         Kept::Done(lease) => Ok(Some((lease, download.moved))),
@@ -74,6 +84,45 @@ pub(crate) fn fetch(
             Kept::NotThere => Ok(None),
             Kept::Doubtful => Err(download.not_it()),
         },
+    }
+}
+
+/// Whether the bytes that are given as the blob are the blob's; not, where they go on breaking off.
+///
+/// # Errors
+/// As [`Client::resolve`].
+pub(crate) fn is_sound(holder: &dyn Holder, blob: &Descriptor) -> Result<bool> {
+    let mut tries = Tries::new(holder.patience());
+    loop {
+        match gives(holder, blob) {
+            Ok(sound) => return Ok(sound),
+            Err(failure @ Failure::Passing { .. }) => {
+                if tries.again(failure).is_err() {
+                    return Ok(false);
+                }
+            }
+            Err(failure) => return Err(failure.into_error()),
+        }
+    }
+}
+
+fn gives(holder: &dyn Holder, blob: &Descriptor) -> Result<bool, Failure> {
+    let answer = holder.get(blob, 0)?;
+    match answer.status {
+        200 => {}
+        404 => return Ok(false),
+        _ => return Err(holder.refusal(answer, blob)),
+    }
+    let url = answer.url.shown();
+    let (mut reader, mut hasher) = (answer.into_reader().take(blob.size.saturating_add(1)), Hasher::new());
+    let (mut buffer, mut size) = (vec![0; CHUNK], 0);
+    loop {
+        let count = reader.read(&mut buffer).map_err(|error| cut(&url, &error))?;
+        if count == 0 {
+            return Ok(size == blob.size && hasher.finish() == blob.digest);
+        }
+        hasher.update(&buffer[..count]);
+        size += count as u64;
     }
 }
 
@@ -91,6 +140,10 @@ struct Download<'a> {
     folder: &'a Utf8Path,
     progress: &'a dyn Progress,
     moved: u64,
+    /// Whether the last answer was the blob's, as far as it came.
+    has_begun: bool,
+    /// The byte at which answers have broken off, and how often.
+    stuck: (u64, u32),
 }
 
 impl Download<'_> {
@@ -105,6 +158,11 @@ impl Download<'_> {
                 Ok(true) => break,
                 Ok(false) => return Ok(Kept::NotThere),
                 Err(failure) => {
+                    if self.is_stuck(&failure, writer.size()) {
+                        let (at, digest) = (writer.size(), self.blob.digest);
+                        let reason = format!("it breaks `{digest}` off after {at} bytes, each time");
+                        return Err(self.holder.untrue(reason));
+                    }
                     tries.reached(writer.size());
                     tries.again(failure)?;
                 }
@@ -122,6 +180,17 @@ impl Download<'_> {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether an answer has broken off at this very byte several times in a row: a blob that is
+    /// gone or cut short there, which a server has announced by what it remembers of it.
+    fn is_stuck(&mut self, failure: &Failure, at: u64) -> bool {
+        let has_begun = std::mem::take(&mut self.has_begun) && matches!(failure, Failure::Passing { .. });
+        self.stuck = match self.stuck {
+            (known, times) if known == at && has_begun => (at, times + 1),
+            _ => (at, u32::from(has_begun)),
+        };
+        self.stuck.1 == STUCK
     }
 
     fn not_it(&self) -> crate::Error {
@@ -164,6 +233,7 @@ impl Download<'_> {
             let reason = format!("`{digest}` does not have the {size} bytes that were announced");
             return Err(self.holder.untrue(reason).into());
         }
+        self.has_begun = true;
         let url = answer.url.shown();
         let mut reader = answer.into_reader();
         let mut buffer = vec![0; CHUNK];

@@ -36,6 +36,7 @@ pub use proxy::{Named, Proxies};
 pub use pull::{Pulled, pull};
 pub use push::{Pushed, push, takes};
 pub use retry::Patience;
+pub use transport::Waits;
 
 use storekit::Digest;
 
@@ -60,6 +61,8 @@ pub struct Config {
     pub parallel: usize,
     /// How long it is waited.
     pub patience: Patience,
+    /// How long slow answers were waited for.
+    pub waits: Waits,
 }
 
 impl Default for Config {
@@ -72,6 +75,7 @@ impl Default for Config {
             plain_http: false,
             parallel: 4,
             patience: Patience::default(),
+            waits: Waits::default(),
         }
     }
 }
@@ -81,7 +85,7 @@ impl Default for Config {
 /// # Errors
 /// An address that cannot be used; no connection; a server that says no, or leads out of TLS.
 pub fn digest_of_file(config: &Config, address: &str) -> Result<Option<Digest>> {
-    let transport = transport::Transport::new(&config.roots, &config.proxies, config.patience);
+    let transport = transport::Transport::new(&config.roots, &config.proxies, config.patience, &config.waits);
     file::digest(&transport, config.patience, address)
 }
 

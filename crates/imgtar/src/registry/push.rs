@@ -50,6 +50,8 @@ pub struct Options {
     /// Written into the root document, which has another digest then: by what key the image is
     /// known.
     pub note: Option<Key>,
+    /// Whether what the registry has already is read through, and sent anew where it is damaged.
+    pub mend: bool,
 }
 
 /// What a push did.
@@ -99,7 +101,7 @@ pub fn push(
     let Some(stored) = Stored::open(&images, key)? else { return Ok(None) };
     let tree = Tree::read(&images.blobs(), &stored)?.with_foreign(options.foreign, &stored);
     let client = Client::new(config, reference, Purpose::Push)?;
-    let sent = send(store, &client, &tree, &tags, options, config.parallel, progress)?;
+    let sent = send(store, &client, &tree, &tags, None, options, config.parallel, progress)?;
     crate::engine::load::note(store, &stored);
     let Sent { root, tally, foreign_made_own } = sent;
     let (reference, key, digest) = (reference.clone(), key.clone(), root.digest);
@@ -118,20 +120,22 @@ pub fn takes(config: &Config, reference: &Reference) -> Result<()> {
 }
 
 /// Pushes all that stands under the key exactly as it is stored, so that the tag has the entry's
-/// own digest. Returns what moved.
+/// own digest; `mend` as in [`Options`]. `stands`: whether the tag leads to it already, which is
+/// not asked again. Returns what moved.
 ///
 /// # Errors
-/// As [`push`].
+/// As [`push`]; [`Error::Kept`].
 pub(crate) fn push_whole(
     store: &Store,
     client: &Client,
     stored: &Stored,
-    tag: &str,
+    (tag, stands, mend): (&str, bool, bool),
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<Tally> {
     let tree = Tree::whole(&store.images().blobs(), stored)?;
-    Ok(send(store, client, &tree, &[tag.to_owned()], &Options::default(), threads, progress)?.tally)
+    let options = Options { mend, ..Options::default() };
+    Ok(send(store, client, &tree, &[tag.to_owned()], Some(stands), &options, threads, progress)?.tally)
 }
 
 /// A pushed tree.
@@ -141,18 +145,20 @@ struct Sent {
     foreign_made_own: bool,
 }
 
+#[expect(clippy::too_many_arguments, reason = "each is one thing of its own, and there is one caller each")]
 fn send(
     store: &Store,
     client: &Client,
     tree: &Tree,
     tags: &[String],
+    stands: Option<bool>,
     options: &Options,
     threads: usize,
     progress: &dyn Progress,
 ) -> Result<Sent> {
     let (blobs, memory) = (store.images().blobs(), Memory::load(store.root(), client.registry()));
     let (tally, foreign_made_own) = (Tally::default(), false);
-    let mut push = Push { client, blobs, options, progress, memory, tally, foreign_made_own };
+    let mut push = Push { client, blobs, stands, options, progress, memory, tally, foreign_made_own };
     let root = push.run(tree, tags, threads)?;
     let Push { memory, tally, foreign_made_own, .. } = push;
     memory.save();
@@ -258,6 +264,8 @@ fn changes(layer: &Descriptor, form: Form) -> bool {
 struct Push<'a> {
     client: &'a Client,
     blobs: Blobs,
+    /// Whether the tags lead to it already, where that is known.
+    stands: Option<bool>,
     options: &'a Options,
     progress: &'a dyn Progress,
     memory: Memory,
@@ -282,10 +290,10 @@ impl Push<'_> {
         let noted = || self.with_note(tree.documents.clone()).ok()?.pop();
         let as_is = if self.options.note.is_some() { noted() } else { plain() };
         let as_is = as_is.filter(|_| unlike.is_empty() && !is_wanting);
-        if let Some(root) = &as_is {
+        if let Some(root) = as_is.as_ref().filter(|_| self.stands != Some(false)) {
             let mut absent = tags.to_vec();
             for tag in tags {
-                if self.client.resolve(tag)? == Some(root.descriptor.digest) {
+                if self.stands == Some(true) || self.client.resolve(tag)? == Some(root.descriptor.digest) {
                     absent.retain(|other| other != tag);
                 }
             }
@@ -375,6 +383,9 @@ impl Push<'_> {
 
     fn send(&self, blob: &Descriptor) -> Result<Tally> {
         let content = Content::Stored(&self.blobs);
+        if self.options.mend {
+            return upload::mend(self.client, content, blob, self.progress);
+        }
         upload::send(self.client, content, blob, &self.holders(&blob.digest), self.progress)
     }
 
@@ -415,6 +426,9 @@ impl Push<'_> {
         }
         let put = |tag: &String| self.client.put_manifest(tag, &root.descriptor, &root.bytes);
         tags.iter().try_for_each(put)?;
+        if self.options.mend {
+            documents.iter().try_for_each(|document| self.client.check_kept(&document.descriptor))?;
+        }
         Ok(root.descriptor.clone())
     }
 }

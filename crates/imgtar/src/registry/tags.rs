@@ -63,7 +63,7 @@ impl Client {
         match answer.status {
             200 => {}
             404 => return Ok(None),
-            _ => return Err(self.refusal(answer, "GET the tags of", "latest")),
+            _ => return Err(self.refusal(answer, "GET the tags of", "")),
         }
         let follows = next_page(&answer, url);
         let bytes = answer.read(PAGE_CAP)?;

@@ -5,6 +5,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use ureq::config::Config as AgentConfig;
@@ -23,6 +24,9 @@ const HEAD: usize = 64 << 10;
 /// So much is read of the body of an answer that says no.
 const SAID: u64 = 8 << 10;
 const AGENT: &str = concat!("imgtar/", env!("CARGO_PKG_VERSION"));
+/// An answer that takes longer is slow; with TLS, a first one takes several rounds.
+const SLOW: Duration = Duration::from_millis(500);
+const SLOW_TLS: Duration = Duration::from_secs(1);
 const STOPPED: &str = "it stopped answering";
 
 /// A request to a registry.
@@ -152,9 +156,31 @@ pub(crate) fn cut(url: &str, error: &io::Error) -> Failure {
     }
 }
 
+/// How long answers were waited for that were slow, by all that share this.
+#[derive(Clone, Debug, Default)]
+pub struct Waits(Arc<AtomicU64>);
+
+impl Waits {
+    /// The sum.
+    #[must_use]
+    pub fn slow(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Counts an answer that took so long: in full, or not at all where a place that is only far
+    /// takes that long.
+    fn add(&self, took: Duration, tls: bool) {
+        if took > if tls { SLOW_TLS } else { SLOW } {
+            let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            self.0.fetch_add(millis, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Makes connections and keeps them.
 pub(crate) struct Transport {
     agent: Agent,
+    waits: Waits,
     config: AgentConfig,
     proxies: Proxies,
     patience: Patience,
@@ -162,7 +188,7 @@ pub(crate) struct Transport {
 
 impl Transport {
     /// `roots`: the certificates that are trusted, DER.
-    pub(crate) fn new(roots: &[Vec<u8>], proxies: &Proxies, patience: Patience) -> Self {
+    pub(crate) fn new(roots: &[Vec<u8>], proxies: &Proxies, patience: Patience, waits: &Waits) -> Self {
         let roots: Vec<_> = roots.iter().map(|root| Certificate::from_der(root).to_owned()).collect();
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::Specific(Arc::new(roots)))
@@ -186,10 +212,12 @@ impl Transport {
             .max_idle_connections_per_host(16)
             .build();
         let agent = Agent::new_with_config(config.clone());
-        Self { agent, config, proxies: proxies.clone(), patience }
+        Self { agent, waits: waits.clone(), config, proxies: proxies.clone(), patience }
     }
 
-    /// Sends it. An answer of whatever status is one; where there is none, that may be passing.
+    /// Sends it. An answer of whatever status is one; where there is none, that may be passing. A
+    /// place that is not waited for long is not asked any more once its slow answers together took
+    /// as long.
     pub(crate) fn send(&self, request: Request<'_>) -> Result<Answer, Failure> {
         let Request { method, url, headers, body, settles } = request;
         let text = url.to_string();
@@ -203,6 +231,13 @@ impl Transport {
             builder = builder.header("content-length", length.to_string());
         }
         let shown = url.shown();
+        if !self.patience.insists && self.waits.slow() >= self.patience.total {
+            let reason = "it answers too slowly".to_owned();
+            return Err(Failure::Silent(Error::Unreachable { url: shown, reason }.into()));
+        }
+        // How long an upload takes says nothing.
+        let counts = !settles && !matches!(body, RequestBody::Stream { .. });
+        let begun = Instant::now();
         let answer = match body {
             RequestBody::None => self.run(builder.body(()), proxy, settles),
             RequestBody::Bytes(bytes) => self.run(builder.body(bytes), proxy, settles),
@@ -210,6 +245,9 @@ impl Transport {
                 self.run(builder.body(SendBody::from_reader(from)), proxy, settles)
             }
         };
+        if counts {
+            self.waits.add(begun.elapsed(), url.origin().tls);
+        }
         let (parts, body) = answer.map_err(|error| failure(&shown, named, error))?.into_parts();
         Ok(Answer {
             status: parts.status.as_u16(),
@@ -237,7 +275,8 @@ impl Transport {
         let patience =
             Patience { stall, settle: stall, connect: self.patience.connect.min(stall), ..self.patience };
         let agent = Agent::new_with_config(self.config.clone());
-        Self { agent, config: self.config.clone(), proxies: self.proxies.clone(), patience }
+        let (waits, config, proxies) = (self.waits.clone(), self.config.clone(), self.proxies.clone());
+        Self { agent, waits, config, proxies, patience }
     }
 }
 
@@ -318,6 +357,17 @@ impl<R: Read> Read for Paced<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_slow_answers_count_and_in_full() {
+        let waits = Waits::default();
+        waits.add(Duration::from_millis(400), false);
+        waits.add(Duration::from_millis(900), true);
+        assert_eq!(waits.slow(), Duration::ZERO);
+        waits.add(Duration::from_millis(900), false);
+        waits.clone().add(Duration::from_millis(1100), true);
+        assert_eq!(waits.slow(), Duration::from_secs(2));
+    }
 
     #[test]
     fn only_the_words_of_a_refusal_are_told() {

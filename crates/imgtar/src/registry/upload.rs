@@ -18,7 +18,7 @@ use super::pieces::is_refusal;
 use super::retry::{Failure, Tries, retrying};
 use super::transport::{Answer, Request, RequestBody};
 use super::url::Url;
-use super::{Error, Tally};
+use super::{Error, Tally, download};
 use crate::error::Result;
 use crate::progress::Progress;
 
@@ -41,25 +41,37 @@ pub(crate) fn send(
         progress.add(blob.size);
         return Ok(Tally::skipped(blob.size));
     }
-    let mut upload = Upload { client, content, blob, progress, opened: None, begun: None, reached: 0 };
+    let mut upload = Upload::new(client, content, blob, progress);
     if upload.mount(from) {
         progress.add(blob.size);
         return Ok(Tally::mounted(blob.size));
     }
-    let mut tries = Tries::new(client.patience);
-    loop {
-        match upload.attempt() {
-            Ok(()) => return Ok(Tally::moved(blob.size)),
-            Err(failure) => {
-                tries.reached(upload.reached);
-                tries.again(failure)?;
-            }
-        }
-        // The answer may have been lost, and nothing else.
-        if client.has_blob(blob)? {
-            return Ok(Tally::moved(blob.size));
-        }
+    // The answer may have been lost, and nothing else.
+    upload.run(|| client.has_blob(blob))
+}
+
+/// Sends the blob, if it is not there as it should be: what the registry has is read through, and
+/// no other repository is asked for it.
+///
+/// # Errors
+/// As [`send`]; [`Error::Kept`].
+pub(crate) fn mend(
+    client: &Client,
+    content: Content<'_>,
+    blob: &Descriptor,
+    progress: &dyn Progress,
+) -> Result<Tally> {
+    let is_there = client.has_blob(blob)?;
+    if is_there && download::is_sound(client, blob)? {
+        progress.add(blob.size);
+        return Ok(Tally::skipped(blob.size));
     }
+    let tally = Upload::new(client, content, blob, progress).run(|| download::is_sound(client, blob))?;
+    if is_there && !download::is_sound(client, blob)? {
+        let registry = client.registry().to_owned();
+        return Err(Error::Kept { registry, digest: blob.digest }.into());
+    }
+    Ok(tally)
 }
 
 /// Where a blob's bytes are.
@@ -109,7 +121,33 @@ struct Upload<'a> {
     reached: u64,
 }
 
-impl Upload<'_> {
+impl<'a> Upload<'a> {
+    fn new(
+        client: &'a Client,
+        content: Content<'a>,
+        blob: &'a Descriptor,
+        progress: &'a dyn Progress,
+    ) -> Self {
+        Self { client, content, blob, progress, opened: None, begun: None, reached: 0 }
+    }
+
+    /// Sends it, until it has arrived or `is_there` after a failure.
+    fn run(mut self, is_there: impl Fn() -> Result<bool>) -> Result<Tally> {
+        let mut tries = Tries::new(self.client.patience);
+        loop {
+            match self.attempt() {
+                Ok(()) => return Ok(Tally::moved(self.blob.size)),
+                Err(failure) => {
+                    tries.reached(self.reached);
+                    tries.again(failure)?;
+                }
+            }
+            if is_there()? {
+                return Ok(Tally::moved(self.blob.size));
+            }
+        }
+    }
+
     /// Asks the registry to take the blob from one of its other repositories.
     fn mount(&mut self, from: &[String]) -> bool {
         for other in from.iter().filter(|other| *other != self.client.repository()) {
@@ -246,7 +284,7 @@ pub(crate) fn patch(
 /// Where the registry wants to go on.
 pub(crate) fn next_place(client: &Client, answer: Answer, from: &Url) -> Result<Url, Failure> {
     if !(200..300).contains(&answer.status) {
-        return Err(client.refusal(answer, "upload to", "latest"));
+        return Err(client.refusal(answer, "upload to", ""));
     }
     let next = answer.header("location").and_then(|location| from.join(location));
     let next = next.ok_or_else(|| client.untrue("it does not say where to send a blob".to_owned()))?;

@@ -26,8 +26,9 @@ pub struct Pulled {
 /// wins, unless `force`: the place is not asked then. `None` where the place has no such key.
 ///
 /// # Errors
-/// A place that does not answer, says no, or holds something else than it should or what nobody has
-/// signed whom it is to be: nothing stands under the key then that did not before. I/O errors.
+/// A place that does not answer, says no, or holds something else than it should
+/// ([`tier::Error::Damaged`]) or what nobody has signed whom it is to be: nothing stands under the
+/// key then that did not before. I/O errors.
 pub fn pull(
     store: &Store,
     config: &Config,
@@ -49,6 +50,10 @@ pub fn pull(
     match bring(store, config, (place, &*tier), key, ready, progress) {
         // What was there a moment ago may have been removed meanwhile.
         Err(error) if is_incomplete(&error) && tier.has(key).is_ok_and(|found| found.is_none()) => Ok(None),
+        Err(error) if error.is_damage_there() => {
+            let (place, key, source) = (place.to_string(), key.clone(), Box::new(error));
+            Err(tier::Error::Damaged { place, key, source }.into())
+        }
         brought => brought,
     }
 }

@@ -44,7 +44,8 @@ pub struct Pushed {
 }
 
 /// Brings what is stored under the key into the place, under the same key. The first save wins,
-/// unless `force`. `None` where nothing is stored under the key.
+/// unless `force`: then also what the place has already is read through, and sent anew where it is
+/// damaged. `None` where nothing is stored under the key.
 ///
 /// # Errors
 /// Damaged or missing blobs; a place that does not answer, says no, or cannot be written to. An
@@ -163,8 +164,8 @@ impl Push<'_> {
             self.send_artifact(&tier.client)?;
         }
         let threads = self.config.registries.parallel;
-        let tally =
-            push_whole(self.store, &tier.client, self.stored, self.key.as_str(), threads, self.progress)?;
+        let (client, to) = (&tier.client, (self.key.as_str(), stands, self.force));
+        let tally = push_whole(self.store, client, self.stored, to, threads, self.progress)?;
         Ok(self.pushed(!stands, self.root().digest, tally))
     }
 
@@ -196,9 +197,16 @@ impl Push<'_> {
     fn send_artifact(&self, client: &Client) -> Result<()> {
         let made = artifact::make(&self.stored.entry, self.inputs()?);
         for (blob, bytes) in &made.blobs {
-            upload::send(client, Content::Bytes(bytes), blob, &[], &())?;
+            let content = Content::Bytes(bytes);
+            if self.force {
+                upload::mend(client, content, blob, &())?;
+            } else {
+                upload::send(client, content, blob, &[], &())?;
+            }
         }
-        client.put_manifest(&artifact::tag(self.key), &made.manifest.descriptor, &made.manifest.bytes)
+        let manifest = &made.manifest;
+        client.put_manifest(&artifact::tag(self.key), &manifest.descriptor, &manifest.bytes)?;
+        if self.force { client.check_kept(&manifest.descriptor) } else { Ok(()) }
     }
 }
 

@@ -146,6 +146,13 @@ impl<'a> Baker<'a> {
         }
     }
 
+    /// Sends what was found under the key to the tiers that are not known to have it.
+    pub(super) fn offer(&self, key: &str) {
+        if let Some(supply) = &self.supply {
+            supply.offer(key);
+        }
+    }
+
     /// How long the build took whose image is stored under the key.
     pub(super) fn build_seconds(&self, key: &str) -> Option<f64> {
         self.stored(key)?.build_seconds

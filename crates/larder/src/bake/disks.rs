@@ -138,6 +138,7 @@ impl DiskBake<'_> {
     fn bake(&mut self, spec: &Spec) -> Result<(State, Option<&'static str>, bool), RunError> {
         let options = &self.baker.options;
         if self.found(&spec.key)? {
+            self.baker.offer(&spec.key);
             // A check brings nothing from a tier.
             return Ok((State::Hit, Some("store"), self.tier.is_none() || !options.check));
         }
@@ -148,8 +149,8 @@ impl DiskBake<'_> {
         let name = &self.disk.name;
         let store = options.store.as_deref().filter(|_| self.cached());
         let turn = turn::take(store, &spec.key, self.baker.runner, || {
-            self.step("waiting for another bake of the same");
-            self.baker.runner.tell(&format!("waiting: {name}: another bake makes the same"));
+            self.step("waiting for the same, which is being made");
+            self.baker.runner.tell(&format!("waiting: {name}: the same is being made"));
         })?;
         // It may have been saved between the question and the turn, too.
         let may_be_there =

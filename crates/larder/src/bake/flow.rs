@@ -149,6 +149,7 @@ impl Bake<'_> {
         }
         let turn = match self.found_or_turn(&inputs.key) {
             Ok(Ok(from)) => {
+                self.baker.offer(&inputs.key);
                 self.saved_seconds = self.baker.build_seconds(&inputs.key);
                 self.pinned = self.image.pinned(&inputs.key);
                 // A check leaves it where it is.
@@ -206,8 +207,8 @@ impl Bake<'_> {
         let store = self.baker.options.store.as_deref();
         let name = &self.image.name;
         let turn = turn::take(store, key, self.baker.runner, || {
-            self.step("waiting for another bake of the same");
-            self.baker.runner.tell(&format!("waiting: {name}: another bake makes the same"));
+            self.step("waiting for the same, which is being made");
+            self.baker.runner.tell(&format!("waiting: {name}: the same is being made"));
         })?;
         // It may have been saved between the question and the turn, too.
         if (turn.as_ref().is_some_and(|turn| turn.waited) || (missed && self.stands(key)))

@@ -127,6 +127,8 @@ impl Baker<'_> {
                 let saved = serde_json::from_slice::<Indexed>(&said).is_ok_and(|indexed| indexed.saved);
                 if saved {
                     self.send(key);
+                } else {
+                    self.offer(key);
                 }
                 Ok(Some(if saved { State::Built } else { State::Hit }))
             }

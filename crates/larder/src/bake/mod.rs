@@ -373,7 +373,8 @@ pub(crate) fn each(
     let live = drawn.as_ref().map(|drawn| drawn.live.clone()).unwrap_or_default();
     let watched = runner.below(&live);
     let route = options.route_of_bake();
-    let tiers = Tiers::new(&route, tools, &watched, options.store_flag.as_deref());
+    let store = options.store.as_deref();
+    let tiers = Tiers::new(&route, tools, &watched, options.store_flag.as_deref()).remembering(store);
     let warn = |trouble: &Trouble| trouble.tell(&watched);
     std::thread::scope(|scope| {
         let queue = Queue::start(scope, &tiers, &warn);
@@ -414,6 +415,9 @@ pub(crate) fn each(
         indexed
     })?;
     runner.uninterrupted()?;
+    if !options.check {
+        tiers.remember(store);
+    }
     let used = |(_, tally): &(&str, Tally)| *tally != Tally::default();
     Ok(tiers.tallies().filter(used).map(|(name, tally)| (name.to_owned(), tally)).collect())
 }

@@ -67,9 +67,14 @@ pub(super) fn clients(names: &[Spanned<String>]) -> Result<Vec<String>, Fault> {
 
 /// Refuses a limit that nothing could keep.
 pub(super) fn is_limit(timeout: Option<&Spanned<Age>>) -> Result<(), Fault> {
-    timeout.filter(|timeout| timeout.get_ref().0.is_zero()).map_or(Ok(()), |timeout| {
-        Err(Fault::new("`timeout` is 0", timeout.span(), "left out, it takes as long as it takes"))
-    })
+    is_limit_or(timeout, "left out, it takes as long as it takes")
+}
+
+/// The same where another thing holds without it.
+pub(super) fn is_limit_or(timeout: Option<&Spanned<Age>>, without: &str) -> Result<(), Fault> {
+    timeout
+        .filter(|timeout| timeout.get_ref().0.is_zero())
+        .map_or(Ok(()), |timeout| Err(Fault::new("`timeout` is 0", timeout.span(), without)))
 }
 
 /// Refuses names that no variable of the environment has.

@@ -65,6 +65,17 @@ impl Layers<'_> {
         Ok(found)
     }
 
+    /// The names of the tiers whose layers an engine does without that takes none from a server
+    /// without TLS.
+    pub(crate) fn without_tls(&self) -> Vec<&str> {
+        let tiers = self.tiers.open_to_read().chain(self.tiers.open_to_write());
+        let stores = tiers.filter(|tier| matches!(tier.place, Place::Store(_)));
+        let mut names: Vec<_> = stores.map(|tier| tier.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     fn repository(
         &self,
         tier: &Tier,

@@ -1,5 +1,7 @@
 //! Tiers, as a bake uses them: by `imgtar`, and never relied on.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use serde::Deserialize;
 
 use super::noted::Known;
 use super::route::Route;
+use super::seen::Seen;
 use crate::config::tiers::tier::Tier;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, code};
@@ -34,6 +37,14 @@ pub(super) struct Reached<'a> {
     changed: Condvar,
     tally: Mutex<Tally>,
     pub(super) noted: Mutex<Known>,
+    /// The keys under which something damaged was found.
+    damaged: Mutex<BTreeSet<String>>,
+    /// Whether it is known to keep what is damaged.
+    keeps_damage: AtomicBool,
+    /// What it was seen to have.
+    seen: Seen,
+    /// How long its slow answers were waited for.
+    slow: Mutex<Duration>,
 }
 
 /// What is known of a tier in this run.
@@ -109,6 +120,21 @@ type Ended = (Option<u8>, Vec<u8>, Vec<u8>);
 struct Moved {
     #[serde(default)]
     moved_bytes: u64,
+    #[serde(default)]
+    saved: bool,
+}
+
+/// What imgtar says with `--json` of a place that is slow.
+#[derive(Deserialize)]
+struct Slow {
+    slow_seconds: f64,
+}
+
+/// What `imgtar push --json` says where a place keeps what is damaged.
+#[derive(Deserialize)]
+struct Kept {
+    #[expect(dead_code, reason = "that it is there says all")]
+    kept_damaged: String,
 }
 
 impl<'a> Tiers<'a> {
@@ -129,6 +155,36 @@ impl<'a> Tiers<'a> {
         let read = route.read.iter().map(&mut place).collect();
         let write = route.write.iter().map(&mut place).collect();
         Self { tools, runner, store: store.map(Utf8Path::to_owned), all, read, write }
+    }
+
+    /// With what the store notes of those that are written.
+    pub(crate) fn remembering(mut self, store: Option<&Utf8Path>) -> Self {
+        let Some(store) = store else { return self };
+        for at in &self.write {
+            if let Some(reached) = self.all.get_mut(*at) {
+                reached.seen = Seen::read(store, reached.tier);
+            }
+        }
+        self
+    }
+
+    /// Notes in the store what those that are written have.
+    pub(crate) fn remember(&self, store: Option<&Utf8Path>) {
+        let Some(store) = store else { return };
+        for reached in self.write.iter().filter_map(|at| self.all.get(*at)) {
+            reached.seen.write(store);
+        }
+    }
+
+    /// Those that are written and are not known to have the key.
+    pub(crate) fn unseen(&self, key: &str) -> Vec<usize> {
+        let has = |at: &usize| self.all.get(*at).is_some_and(|reached| reached.seen.has(key));
+        self.write.iter().copied().filter(|at| !has(at)).collect()
+    }
+
+    /// Notes that the tier has the key.
+    pub(crate) fn saw(&self, at: usize, key: &str) {
+        self.all.iter().skip(at).take(1).for_each(|reached| reached.seen.add(key));
     }
 
     /// Whether there is any to ask.
@@ -214,11 +270,15 @@ impl<'a> Tiers<'a> {
     fn has(&self, at: usize, key: &str) -> Result<Asked<bool>, RunError> {
         let Some(reached) = self.all.get(at) else { return Ok(Asked::LeftOut(None)) };
         reached.ask(|| {
-            let cmd = self.imgtar("has", key, reached.tier).within(Some(reached.limit()));
-            let (code, _, said) = self.run(&cmd)?;
+            let cmd = self.imgtar("has", key, reached).arg("--json").within(Some(reached.limit()));
+            let (code, answer, said) = self.run(&cmd)?;
+            if reached.waited(&answer) {
+                return Ok(Err(reached.too_slow()));
+            }
             Ok(match code {
                 Some(0) => Ok(true),
                 Some(1) => {
+                    reached.seen.remove(key);
                     // What is there and not taken.
                     self.runner.release(&said);
                     Ok(false)
@@ -229,7 +289,7 @@ impl<'a> Tiers<'a> {
     }
 
     /// Brings the image into this machine's store, over what stands there under the key where that
-    /// is damaged.
+    /// is damaged. What is damaged in the tier counts as missing there, for this key alone.
     ///
     /// # Errors
     /// Only where a signal came.
@@ -237,23 +297,43 @@ impl<'a> Tiers<'a> {
         let Some(reached) = self.all.get(at).filter(|reached| reached.state() != State::Down) else {
             return Ok(Pulled::Failed(None));
         };
-        let cmd = self.imgtar("pull", key, reached.tier).arg("--json");
+        if self.is_damaged(at, key) {
+            return Ok(Pulled::Failed(None));
+        }
+        let cmd = self.imgtar("pull", key, reached).arg("--json");
         let (code, answer, said) = self.run(&if over { cmd.arg("--force") } else { cmd })?;
+        let is_slow = reached.waited(&answer);
         let tier = &reached.tier.name;
-        Ok(match code {
+        let pulled = match code {
             Some(0) => {
                 let mut tally = locked(&reached.tally);
                 tally.given += 1;
                 tally.given_bytes += moved(&answer);
+                reached.seen.add(key);
                 Pulled::Here
             }
             Some(1) => Pulled::Gone,
             Some(3) => {
-                let message =
-                    format!("what the tier `{tier}` has under the key is damaged, and is not taken");
-                Pulled::Failed(Some(Trouble { message, said }))
+                reached.seen.remove(key);
+                let is_news = locked(&reached.damaged).insert(key.to_owned());
+                let message = format!(
+                    "what the tier `{tier}` has under {} is damaged, and counts as missing",
+                    short(key)
+                );
+                Pulled::Failed(is_news.then_some(Trouble { message, said }))
             }
+            _ if is_slow => Pulled::Failed(None),
             _ => Pulled::Failed(reached.leave_out(State::Down, said)),
+        };
+        // What came counts all the same.
+        let slow = if is_slow { reached.leave_out(State::Down, reached.too_slow()) } else { None };
+        Ok(match (pulled, slow) {
+            (Pulled::Here, Some(slow)) => {
+                slow.tell(self.runner);
+                Pulled::Here
+            }
+            (_, Some(slow)) => Pulled::Failed(Some(slow)),
+            (pulled, None) => pulled,
         })
     }
 
@@ -264,13 +344,31 @@ impl<'a> Tiers<'a> {
     /// Only where a signal came.
     pub(crate) fn push(&self, at: usize, key: &str) -> Result<Option<Trouble>, RunError> {
         let Some(reached) = self.all.get(at).filter(|reached| reached.is_open()) else { return Ok(None) };
-        let cmd = self.imgtar("push", key, reached.tier).arg("--json");
+        let cmd = self.imgtar("push", key, reached).arg("--json");
+        // What is damaged there would pass for what is to be sent.
+        let cmd = if self.is_damaged(at, key) { cmd.arg("--force") } else { cmd };
         let (code, answer, said) = self.run(&cmd)?;
+        let slow = reached.waited(&answer).then(|| reached.leave_out(State::Down, reached.too_slow()));
         if code == Some(0) {
+            reached.seen.add(key);
+            let moved = moved(&answer);
             let mut tally = locked(&reached.tally);
-            tally.taken += 1;
-            tally.taken_bytes += moved(&answer);
+            tally.taken += usize::from(moved > 0 || is_saved(&answer));
+            tally.taken_bytes += moved;
+            return Ok(slow.flatten());
+        }
+        if let Some(slow) = slow {
+            return Ok(slow);
+        }
+        // It was removed here meanwhile.
+        if code == Some(1) {
             return Ok(None);
+        }
+        if code == Some(3) && is_kept(&answer) {
+            let is_news = !reached.keeps_damage.swap(true, Ordering::Relaxed);
+            let (tier, key) = (&reached.tier.name, short(key));
+            let message = format!("the tier `{tier}` keeps what is damaged under {key}: no push mends it");
+            return Ok(is_news.then_some(Trouble { message, said }));
         }
         if code == Some(3) {
             let message =
@@ -280,24 +378,39 @@ impl<'a> Tiers<'a> {
         Ok(reached.leave_out(State::Unwritable, said))
     }
 
+    /// Whether what the tier has under the key was found to be damaged in this run.
+    pub(crate) fn is_damaged(&self, at: usize, key: &str) -> bool {
+        self.all.get(at).is_some_and(|reached| locked(&reached.damaged).contains(key))
+    }
+
+    /// The same, of the tier of that name.
+    pub(crate) fn is_damaged_in(&self, name: &str, key: &str) -> bool {
+        (0..self.all.len()).any(|at| self.name(at) == name && self.is_damaged(at, key))
+    }
+
     fn open_to_write_at(&self, tier: &Tier) -> bool {
         let mut written = self.write.iter().filter_map(|at| self.all.get(*at));
         written.any(|reached| reached.tier.name == tier.name)
     }
 
     /// An `imgtar` command about a key in the tier.
-    fn imgtar(&self, job: &str, key: &str, tier: &Tier) -> Cmd {
-        self.about(job, &[key], tier)
+    fn imgtar(&self, job: &str, key: &str, reached: &Reached<'_>) -> Cmd {
+        self.within(job, &[key], reached.tier, reached.left())
     }
 
     /// An `imgtar` command about the tier.
     pub(super) fn about(&self, job: &str, words: &[&str], tier: &Tier) -> Cmd {
+        self.within(job, words, tier, tier.timeout.0)
+    }
+
+    fn within(&self, job: &str, words: &[&str], tier: &Tier, patience: Duration) -> Cmd {
         let cmd = self.tools.imgtar(job).args(words.iter().copied()).arg("-q");
         // Nothing is moved aside, even if damaged, in a place that this run does not write to.
         let is_written = self.open_to_write_at(tier);
         let cmd = if is_written { cmd } else { cmd.env("LARDER_READ_ONLY", "1") };
-        on(
+        on_within(
             tier,
+            patience,
             match &self.store {
                 Some(store) => cmd.arg("--store").path(store),
                 None => cmd,
@@ -317,15 +430,43 @@ impl<'a> Tiers<'a> {
 
 /// Names the tier to an `imgtar` command.
 pub(crate) fn on(tier: &Tier, cmd: Cmd) -> Cmd {
-    let patience = format!("{}s", tier.timeout.0.as_secs().max(1));
+    on_within(tier, tier.timeout.0, cmd)
+}
+
+fn on_within(tier: &Tier, patience: Duration, cmd: Cmd) -> Cmd {
+    let patience = format!("{}s", patience.as_secs().max(1));
     let cmd = cmd.args(["--tier", &tier.place.flag(), "--timeout", &patience]);
     tier.signed_by.iter().fold(cmd, |cmd, key| cmd.arg("--signed-by").path(key))
 }
 
+/// The lines of an answer that are of this kind.
+fn lines<'a, T: Deserialize<'a>>(answer: &'a [u8]) -> impl Iterator<Item = T> {
+    answer.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
+}
+
+/// Whether a push has written the entry.
+fn is_saved(answer: &[u8]) -> bool {
+    lines::<Moved>(answer).any(|moved| moved.saved)
+}
+
 fn moved(answer: &[u8]) -> u64 {
-    let lines =
-        answer.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Moved>(line).ok());
-    lines.map(|line| line.moved_bytes).fold(0, u64::saturating_add)
+    lines::<Moved>(answer).map(|line| line.moved_bytes).fold(0, u64::saturating_add)
+}
+
+/// How long slow answers were waited for.
+fn slow_of(answer: &[u8]) -> Duration {
+    let each = lines::<Slow>(answer).filter_map(|line| Duration::try_from_secs_f64(line.slow_seconds).ok());
+    each.fold(Duration::ZERO, Duration::saturating_add)
+}
+
+/// Whether the answer of a push says that the place keeps what is damaged.
+fn is_kept(answer: &[u8]) -> bool {
+    lines::<Kept>(answer).next().is_some()
+}
+
+/// So much of a key as people are shown.
+fn short(key: &str) -> &str {
+    key.get(..12).unwrap_or(key)
 }
 
 impl<'a> Reached<'a> {
@@ -336,6 +477,10 @@ impl<'a> Reached<'a> {
             changed: Condvar::new(),
             tally: Mutex::default(),
             noted: Mutex::default(),
+            damaged: Mutex::default(),
+            keeps_damage: AtomicBool::new(false),
+            seen: Seen::default(),
+            slow: Mutex::default(),
         }
     }
 
@@ -350,6 +495,25 @@ impl<'a> Reached<'a> {
 
     pub(super) fn limit(&self) -> Duration {
         self.tier.timeout.0.saturating_add(MARGIN)
+    }
+
+    /// How long it may take still.
+    fn left(&self) -> Duration {
+        self.tier.timeout.0.saturating_sub(*locked(&self.slow))
+    }
+
+    /// Counts what an answer says of slow answers: whether it is too slow by now.
+    fn waited(&self, answer: &[u8]) -> bool {
+        let mut slow = locked(&self.slow);
+        *slow = slow.saturating_add(slow_of(answer));
+        *slow >= self.tier.timeout.0
+    }
+
+    fn too_slow(&self) -> Vec<u8> {
+        let slow = locked(&self.slow).as_secs_f64();
+        let timeout = self.tier.timeout.0.as_secs();
+        format!("it answers too slowly: {slow:.1} s were waited for, and its `timeout` is {timeout}s\n")
+            .into_bytes()
     }
 
     /// Asks the tier, unless it is left out. The first question of a run is alone: the others wait

@@ -40,15 +40,19 @@ impl Supply<'_> {
         if self.is_check {
             return Ok(places.holders.first().map(|at| self.tiers.name(*at)));
         }
-        for at in places.holders {
+        let mut lacking = places.lacking;
+        for at in places.holders.iter().copied() {
             match self.tiers.pull(at, key, over)? {
                 Pulled::Here => {
-                    self.queue.send(key, Some(&places.lacking));
+                    let others = places.holders.iter().filter(|other| !lacking.contains(other));
+                    others.for_each(|other| self.tiers.saw(*other, key));
+                    self.queue.send(key, Some(&lacking));
                     return Ok(Some(self.tiers.name(at)));
                 }
                 Pulled::Gone | Pulled::Failed(None) => {}
                 Pulled::Failed(Some(trouble)) => trouble.tell(self.runner),
             }
+            lacking.push(at);
         }
         Ok(None)
     }
@@ -100,6 +104,15 @@ impl Supply<'_> {
 
     fn silent(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
         self.silent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends what was found under the key to those tiers that are written and are not known to have
+    /// it: they may have been away when it was saved.
+    pub(crate) fn offer(&self, key: &str) {
+        let lacking = self.tiers.unseen(key);
+        if !self.is_check && !lacking.is_empty() {
+            self.queue.send(key, Some(&lacking));
+        }
     }
 
     /// Sends what is saved under the key to all tiers that are written.

@@ -56,7 +56,7 @@ impl Bucket {
         let endpoint = address.endpoint().parse().map_err(|_| bad("it is not a URL"))?;
         let names = Names::new(endpoint, UrlStyle::Path, bucket.clone(), config.account.region.clone());
         let names = names.map_err(|_| bad("it names no bucket"))?;
-        let transport = Transport::new(&network.roots, &network.proxies, network.patience);
+        let transport = Transport::new(&network.roots, &network.proxies, network.patience, &network.waits);
         let credentials = config.account.credentials();
         Ok(Self { transport, names, credentials, address: address.clone(), patience: network.patience })
     }

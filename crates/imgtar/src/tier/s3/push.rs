@@ -12,6 +12,7 @@ use crate::error::{Error, Result, tier};
 use crate::image::Stored;
 use crate::parallel;
 use crate::progress::Progress;
+use crate::registry::download;
 use crate::tally::Tally;
 use crate::tier::kind::{INPUTS_CAP, Tier, Told};
 use crate::tier::push::Push;
@@ -58,13 +59,13 @@ impl S3Tier {
         if let Standing::Other { digest, is_whole: true } = standing {
             return Ok(Sent { saved: false, digest, tally: Tally::default() });
         }
-        let same = matches!(standing, Standing::Same { .. });
         let stays = matches!(standing, Standing::Same { is_signed: true }) && !job.force;
         let blobs: Vec<_> =
             job.stored.blobs.iter().map(|(digest, size)| Descriptor::new("", *digest, *size)).collect();
         let begun = Instant::now();
-        // What is forced though it stands mends what is damaged there.
-        let (tally, reused) = self.send(job, &blobs, same && job.force)?;
+        // What is forced mends what is damaged there, also what other images have in common with
+        // it.
+        let (tally, reused) = self.send(job, &blobs, job.force)?;
         if stays {
             return Ok(Sent { saved: false, digest: own, tally });
         }
@@ -107,15 +108,16 @@ impl S3Tier {
         Ok(there.into_iter().all(|there| there))
     }
 
-    /// Sends those blobs that are not there, or all. Returns those that were.
-    fn send(&self, job: &Job<'_>, blobs: &[Descriptor], all: bool) -> Result<(Tally, Vec<Descriptor>)> {
+    /// Sends those blobs that are not there; `mend` reads those through that are, and sends anew
+    /// what is damaged. Returns those that were.
+    fn send(&self, job: &Job<'_>, blobs: &[Descriptor], mend: bool) -> Result<(Tally, Vec<Descriptor>)> {
         let mut blobs = blobs.to_vec();
         // The last goes first.
         blobs.sort_by_key(|blob| blob.size);
         job.progress.expect(blobs.iter().map(|blob| blob.size).sum());
         let own = job.store.images().blobs();
         let sent =
-            parallel::map_with(job.threads, &blobs, |blob| self.send_one(&own, blob, all, job.progress))?;
+            parallel::map_with(job.threads, &blobs, |blob| self.send_one(&own, blob, mend, job.progress))?;
         let (mut tally, mut reused) = (Tally::default(), Vec::new());
         for (blob, moved) in blobs.into_iter().zip(sent) {
             if moved {
@@ -129,10 +131,14 @@ impl S3Tier {
     }
 
     /// Whether the blob had to be sent.
-    fn send_one(&self, own: &Blobs, blob: &Descriptor, all: bool, progress: &dyn Progress) -> Result<bool> {
+    fn send_one(&self, own: &Blobs, blob: &Descriptor, mend: bool, progress: &dyn Progress) -> Result<bool> {
         let path = path_of(&blob.digest);
-        let head = if all { None } else { self.bucket.head(&path)? };
-        let Some(head) = head.filter(|head| head.size.is_none_or(|size| size == blob.size)) else {
+        let head = self.bucket.head(&path)?.filter(|head| head.size.is_none_or(|size| size == blob.size));
+        let head = match head {
+            Some(_) if mend && !download::is_sound(&self.bucket, blob)? => None,
+            head => head,
+        };
+        let Some(head) = head else {
             self.bucket.put_blob(own, blob, progress)?;
             return Ok(true);
         };

@@ -62,7 +62,7 @@ fn a_damaged_blob_there_is_refused_and_mended_by_force() {
     scene.run(&session, "push k").ok();
     flip(&blobs(&scene)[0]);
     let scene = scene.restarted();
-    scene.run(&other, "pull k").ends(2).says("is something else");
+    scene.run(&other, "pull k").ends(3).says("is something else");
     other.run("has k").ends(1);
     other.run("verify").ok();
     // Its size is right: only a push that is forced sends it again.
@@ -80,7 +80,7 @@ fn what_is_missing_there_is_refused_and_brought_by_a_push() {
     scene.run(&session, "push k").ok();
     std::fs::remove_file(&blobs(&scene)[0]).unwrap();
     let scene = scene.restarted();
-    scene.run(&other, "pull k").ends(2).says("a part of the image under `k`");
+    scene.run(&other, "pull k").ends(3).says("a part of the image under `k`");
     other.run("has k").ends(1);
     // The broken entry stands in nobody's way.
     saved_another(&other);
@@ -99,15 +99,15 @@ fn a_lie_in_a_key_file_is_refused() {
     scene.run(&session, "push k").ok();
     let path = scene.object("keys/k");
     let text = std::fs::read_to_string(&path).unwrap();
-    for (lie, said) in [
-        ("not toml".to_owned(), "cannot be understood"),
-        (text.replace("size = ", "size = 1"), "is something else"),
-        (text.replace("version = 1", "version = 2"), "format version 2"),
-        (text.replace("sha256:", "sha256:../"), "cannot be understood"),
+    for (lie, said, code) in [
+        ("not toml".to_owned(), "cannot be understood", 3),
+        (text.replace("size = ", "size = 1"), "is something else", 3),
+        (text.replace("version = 1", "version = 2"), "format version 2", 2),
+        (text.replace("sha256:", "sha256:../"), "cannot be understood", 3),
     ] {
         std::fs::write(&path, lie).unwrap();
         scene = scene.restarted();
-        scene.run(&other, "pull k").ends(2).says(said);
+        scene.run(&other, "pull k").ends(code).says(said);
         let listed = scene.run(&other, "ls --json").ok().json();
         assert!(listed["problem"].is_string(), "{listed}");
         other.run("has k").ends(1);

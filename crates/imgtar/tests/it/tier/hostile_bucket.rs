@@ -69,13 +69,13 @@ fn names_that_lead_elsewhere_are_not_listed() {
 fn what_is_too_large_or_elsewhere_is_refused() {
     let session = Session::new();
     let large = Fake::start(|_| Some(Reply::new(200).body("x".repeat(2 << 20))));
-    run(&session, &large, "pull k").ends(2).says("has more than 1048576 bytes");
+    run(&session, &large, "pull k").ends(3).says("has more than 1048576 bytes");
     let elsewhere = Fake::start(|_| {
         Some(Reply::new(301).with("Location", "http://127.0.0.1:1/").with("x-amz-bucket-region", "eu-x-1"))
     });
     run(&session, &elsewhere, "has k").ends(2).says("the region `eu-x-1`");
     let page = Fake::start(|_| Some(Reply::new(200).with("Content-Length", 5).body("hello")));
-    run(&session, &page, "pull k").ends(2).says("cannot be understood");
+    run(&session, &page, "pull k").ends(3).says("cannot be understood");
     session.run("has k").ends(1);
 }
 

@@ -1,10 +1,13 @@
 //! A repository of a registry as a place.
 
+use std::fs;
+
+use camino::Utf8PathBuf;
 use larder_tests::{Part, Ran, have, sh};
 use serde_json::{Value, json};
 use storekit::Digest;
 
-use super::scene::{INPUTS, Scene, noted, number, saved, saved_another};
+use super::scene::{INPUTS, Scene, flip, noted, number, saved, saved_another};
 use crate::kit::remotes::{Fake, PASSWORD, Real, Reply};
 use crate::kit::session::Session;
 use crate::kit::tars::layer;
@@ -122,13 +125,44 @@ fn a_place_that_lies_is_refused_and_nothing_stands_here() {
         });
         let place = format!("registry:{}/cache", fake.host);
         session.run(&format!("push k --tier {place}")).ok();
-        other.run(&format!("pull k --tier {place}")).ends(2).says(said);
+        other.run(&format!("pull k --tier {place}")).ends(3).says(said);
         other.run("has k").ends(1);
         other.run("verify").ok();
     };
     lies("blob", "is something else");
     lies("image", "hashes to");
     lies("entry", "what is noted with the image cannot be understood");
+}
+
+/// The files of blobs in the data of a scene's registry, the largest first.
+fn kept(scene: &Scene) -> Vec<Utf8PathBuf> {
+    let folder = scene.files.aside("registry").join("data/docker/registry/v2/blobs");
+    let found = sh(&format!("find {folder} -type f -name data -printf '%s %p\n' | sort -rn | cut -d' ' -f2"));
+    found.lines().map(Utf8PathBuf::from).collect()
+}
+
+#[test]
+fn a_forced_push_sends_what_the_registry_has_lost_and_says_what_it_keeps() {
+    let Some(scene) = Scene::registry() else { return };
+    let (session, other, third) = (Session::new(), Session::new(), Session::new());
+    saved(&session);
+    scene.run(&session, "push k").ok();
+    // It goes on announcing the blob, by what it remembers.
+    fs::remove_file(&kept(&scene)[0]).unwrap();
+    scene.run(&other, "pull k").ends(3).says("what stands under `k` in").says("is damaged");
+    other.run("has k").ends(1);
+    scene.run(&other, "has k").ok();
+    let mended = scene.run(&session, "push k --force --json").ok().json();
+    assert_eq!((number(&mended, "moved_blobs"), &mended["saved"]), (1, &true.into()), "{mended}");
+    scene.run(&other, "pull k").ok();
+    assert_eq!(noted(&other, "k"), noted(&session, "k"));
+
+    // What it has under a name it does not write again.
+    flip(&kept(&scene)[0]);
+    scene.run(&third, "pull k").ends(3).says("is something else");
+    let ran = scene.run(&session, "push k --force --json").ends(3).says("no push mends that");
+    let kept = ran.json()["kept_damaged"].as_str().unwrap().to_owned();
+    assert!(session.blobs().iter().any(|blob| blob.to_string() == kept), "{kept}");
 }
 
 #[test]
@@ -160,7 +194,9 @@ fn a_place_that_takes_no_push_says_so() {
     saved(&session);
     let registry = files.serve("--read-only");
     let place = format!("registry:{}/cache", registry.address);
-    session.run(&format!("push k --tier {place}")).ends(2).says("this method is not allowed here");
+    session.run(&format!("push k --tier {place}")).ends(2).says("upload to");
+    let ran = session.run(&format!("push k --tier {place}")).ends(2).says("this method is not allowed here");
+    assert!(!ran.stderr().contains(":latest"), "{ran}");
     session.run(&format!("has k --tier {place}")).ends(1);
 }
 

@@ -60,6 +60,24 @@ fn a_bucket_that_never_answers_is_asked_once() {
 }
 
 #[test]
+fn a_registry_that_answers_slowly_is_given_up_after_the_timeout() {
+    let session = Session::new();
+    saved(&session);
+    let fake = Fake::start(|_| {
+        // Time has to pass: that is what is slow.
+        std::thread::sleep(Duration::from_millis(700));
+        None
+    });
+    let words =
+        |timeout: &str| format!("push k --tier registry:{}/cache --timeout {timeout} --json", fake.host);
+    let ran = session.run(&words("2s")).ends(2).says("answers too slowly");
+    assert!(ran.json()["slow_seconds"].as_f64().unwrap() >= 2.0, "{ran}");
+    // What several threads had asked by then comes in addition.
+    assert!(fake.log().len() <= 8, "{:?}", fake.log());
+    session.run(&words("60s")).ok();
+}
+
+#[test]
 fn a_place_that_is_not_there_is_trouble_soon() {
     let session = Session::new();
     let begun = Instant::now();

@@ -11,7 +11,7 @@ fn a_damaged_blob_there_is_refused_and_mended_by_a_push() {
     saved(&session);
     scene.run(&session, "push k").ok();
     flip(&blob_files(&scene.files)[0]);
-    scene.run(&other, "pull k").ends(2).says("does not hold what it should");
+    scene.run(&other, "pull k").ends(3).says("does not hold what it should");
     other.run("has k").ends(1);
     assert!(!other.run("ls").ok().stdout().contains('k'), "nothing stands under the key");
     // What is damaged there is not damage here.
@@ -45,7 +45,7 @@ fn a_missing_blob_there_is_refused_and_brought_by_a_push() {
     std::fs::remove_file(&blob_files(&scene.files)[0]).unwrap();
     // As if none of it were there: another place is asked, and the next push brings it.
     scene.run(&other, "has k").ends(1);
-    scene.run(&other, "pull k").ends(2).says("a part of the image under `k`");
+    scene.run(&other, "pull k").ends(3).says("a part of the image under `k`");
     other.run("has k").ends(1);
     scene.run(&session, "push k").ok();
     scene.run(&other, "pull k").ok();

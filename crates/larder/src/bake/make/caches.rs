@@ -55,6 +55,11 @@ impl Bake<'_> {
             match (engine, keeps.imports) {
                 (_, Err(why)) => left_out.push(format!("`engine-cache.tiers` is left out: {why}")),
                 (Engine::Podman, Ok(())) => {
+                    for name in layers.without_tls() {
+                        left_out.push(format!(
+                            "the tier `{name}` keeps no layers of podman's: it would be served without TLS"
+                        ));
+                    }
                     // Older ones take one of each.
                     caches.flags.extend(found.read.first().map(|from| ("--cache-from", from.clone())));
                     caches.after = found.written.into_iter().next();

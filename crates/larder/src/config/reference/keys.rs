@@ -291,7 +291,7 @@ pub(crate) const TIER: &[Key] = &[
         "timeout",
         Kind::Text,
         false,
-        "how long it may keep silent; then it is left out for the rest of the run, with one warning; `10s`",
+        "how long it may keep silent, and how long its slow answers may take together in a run: those of more than half a second, or a second with TLS; then it is left out for the rest of the run, with one warning; `10s`",
     ),
     key(
         "signed-by",

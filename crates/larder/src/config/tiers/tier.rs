@@ -8,7 +8,7 @@ use serde::Deserialize;
 use storekit::size::Age;
 use toml::Spanned;
 
-use crate::config::checks::{is_limit, is_path};
+use crate::config::checks::{is_limit_or, is_path};
 use crate::config::fault::Fault;
 use crate::config::names;
 
@@ -88,7 +88,7 @@ impl TierTable {
             let help = "a tier's name has letters, digits, `-`, `_` and `.`";
             return Err(Fault::new(format!("`{text}` cannot be the name of a tier"), name.span(), help));
         }
-        is_limit(self.timeout.as_ref())?;
+        is_limit_or(self.timeout.as_ref(), "left out, it is 10 seconds")?;
         let key = "name the file of a public key, relative to larder.toml";
         if let Some(paths) = self.signed_by.as_ref().filter(|paths| paths.get_ref().is_empty()) {
             return Err(Fault::new("`signed-by` names no key", paths.span(), "left out, any image is taken"));
