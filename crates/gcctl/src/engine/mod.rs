@@ -4,8 +4,7 @@
 //! - [`Engine`]: which engine, and its command. `docker`, `podman`: what each tells. [`Item`]: one
 //!   thing that it keeps.
 //! - [`plan`]: what would go, and why. [`mod@file`]: a plan as a file. [`apply`]: removes what a
-//! plan
-//!   names and is still as it was. [`command`]: what the commands print.
+//!   plan names and is still as it was. [`command`]: what the commands print.
 //!
 //! No engine notes when an image was last used: its age is that of the image, or in docker of its
 //! last name. One that is dated to no real time is of no age, and stays.
