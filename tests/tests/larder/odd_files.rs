@@ -53,8 +53,12 @@ fn what_is_not_compose_is_marked_and_changes_nothing() {
 
 #[test]
 fn a_file_of_variables_is_read_as_compose_does_or_marked() {
-    refused(ONE, "K=s3cret\nA B=1\n", &["`.env` is not understood: line 2: a name has a blank"]);
-    refused(ONE, "A=\"s3cret\n", &["`.env` is not understood: line 1: the quotes do not end"]);
+    refused(ONE, "K=s3cret\nA B=1\n", &["`.env` is not understood: line 2, column 2: a name has a blank"]);
+    refused(
+        ONE,
+        "A=\"s3cret\n",
+        &["`.env` is not understood: line 1, column 3: the value of `A`: the quotes do not end"],
+    );
     let doubling = (0..64).map(|at| format!("A{}=$A{at}$A{at}\n", at + 1)).collect::<Vec<_>>().concat();
     refused(ONE, &format!("A0=s3cret\n{doubling}A=$A64\n"), &["its variables make too much of it"]);
     // Odd quotes that mean something.
