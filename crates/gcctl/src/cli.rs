@@ -38,6 +38,18 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 enum Job {
+    #[command(flatten)]
+    Store(StoreJob),
+    /// Show and remove what docker or podman keeps: images, containers, steps of builds
+    ///
+    /// By their own commands, which `LARDER_DOCKER` and `LARDER_PODMAN` name. No store is needed.
+    #[command(subcommand)]
+    Engine(engine::EngineJob),
+}
+
+/// What is about a store.
+#[derive(Subcommand)]
+enum StoreJob {
     /// List the images or the packages, the last used first
     ///
     /// SIZE is all that it needs, OWN is what would be free if it alone went, USES is how often an
@@ -140,11 +152,6 @@ enum Job {
     ///
     /// What is brought back counts as used now.
     Undo,
-    /// Show and remove what docker or podman keeps: images, containers, steps of builds
-    ///
-    /// By their own commands, which `LARDER_DOCKER` and `LARDER_PODMAN` name. No store is needed.
-    #[command(subcommand)]
-    Engine(engine::EngineJob),
 }
 
 // Limits; the `LARDER_MAX_IMAGES`, … variables and `[gcctl]` in larder.toml say what no option
@@ -326,18 +333,19 @@ pub(crate) fn run(cli: &Cli, signals: &Signals) -> miette::Result<Outcome> {
         verbose: common.verbose,
         bold: common.color.is_wanted(io::stdout().is_terminal()),
     };
-    if let Job::Plan { limits, place } = &cli.job
+    let job = match &cli.job {
+        Job::Store(job) => job,
+        Job::Engine(job) => return engine::run(job, settings.environment(), signals, &mut console),
+    };
+    if let StoreJob::Plan { limits, place } = job
         && let (Some(file), Some(name)) = (&place.listing, &place.tier)
     {
         let limits = TierLimits::load(&settings, name, limits.limits())?;
         let (here, force) = (&settings.environment().folder, place.force.into());
         return Ok(tier::plan(&mut *open(file)?, name, &limits, here, force, &mut console)?);
     }
-    if let Job::Engine(job) = &cli.job {
-        return engine::run(job, settings.environment(), signals, &mut console);
-    }
     let store = commands::open(&folder, common.store.is_some(), &mut console)?.with_stop(signals.stop());
-    let outcome = dispatch(&cli.job, &settings, &store, signals, &mut console)?;
+    let outcome = dispatch(job, &settings, &store, signals, &mut console)?;
     // What a change or a verdict prints was flushed before; a listing's reader may go at the very
     // end.
     out.flush().at("write", Utf8Path::new("stdout"))?;
@@ -348,7 +356,9 @@ impl Job {
     /// Whether a reader that goes ends the command.
     fn output(&self) -> Output {
         match self {
-            Self::Ls(_) | Self::Info { .. } | Self::Df | Self::Plan { .. } => Output::listing(),
+            Self::Store(StoreJob::Ls(_) | StoreJob::Info { .. } | StoreJob::Df | StoreJob::Plan { .. }) => {
+                Output::listing()
+            }
             Self::Engine(job) if !matches!(job, engine::EngineJob::Apply { .. }) => Output::listing(),
             _ => Output::report(),
         }
@@ -356,7 +366,7 @@ impl Job {
 }
 
 fn dispatch(
-    job: &Job,
+    job: &StoreJob,
     settings: &Settings,
     store: &Store,
     signals: &Signals,
@@ -364,19 +374,19 @@ fn dispatch(
 ) -> miette::Result<Outcome> {
     let limits = |limits: Limits| Ok::<_, miette::Report>(limits.or(Limits::load(settings)?));
     Ok(match job {
-        Job::Ls(args) => commands::ls(store, &args.listing(), console)?,
-        Job::Info { id } => commands::info(store, id, console)?,
-        Job::Df => commands::df(store, console)?,
-        Job::Stats { days } => commands::stats(store, *days, console)?,
-        Job::Plan { limits: args, .. } | Job::Run { limits: args, dry_run: true, .. } => {
+        StoreJob::Ls(args) => commands::ls(store, &args.listing(), console)?,
+        StoreJob::Info { id } => commands::info(store, id, console)?,
+        StoreJob::Df => commands::df(store, console)?,
+        StoreJob::Stats { days } => commands::stats(store, *days, console)?,
+        StoreJob::Plan { limits: args, .. } | StoreJob::Run { limits: args, dry_run: true, .. } => {
             commands::plan(store, Wanted::OverLimits, &limits(args.limits())?, console)?
         }
-        Job::Run { limits: args, dry_run: false, force } => {
+        StoreJob::Run { limits: args, dry_run: false, force } => {
             let limits = limits(args.limits())?;
             let (wanted, stop) = (Wanted::OverLimits, signals.stop());
             signals.held(|| commands::run(store, wanted, &limits, force.force.into(), &stop, console))?
         }
-        Job::Clean { packages, all, dry_run, trash_grace } => {
+        StoreJob::Clean { packages, all, dry_run, trash_grace } => {
             let what = Clean { images: *all || !packages, packages: *all || *packages };
             let limits = limits(Limits { trash_grace: *trash_grace, ..Limits::default() })?;
             if *dry_run {
@@ -386,18 +396,16 @@ fn dispatch(
                 signals.held(|| commands::run(store, wanted, &limits, Force::Yes, &stop, console))?
             }
         }
-        Job::Apply { file, force } => {
+        StoreJob::Apply { file, force } => {
             if file == "-" && io::stdin().is_terminal() {
                 console.say("waiting for a plan on stdin: `gcctl plan --json | gcctl apply` hands one on");
             }
             let plan = commands::read_plan(&mut *open(file)?)?;
             signals.held(|| commands::apply(store, &plan, force.force.into(), &signals.stop(), console))?
         }
-        Job::Pin { keys } => commands::pin(store, keys, console)?,
-        Job::Unpin { keys } => commands::unpin(store, keys, console)?,
-        Job::Undo => commands::undo(store, console)?,
-        // It needs no store, and was done before.
-        Job::Engine(job) => engine::run(job, settings.environment(), signals, console)?,
+        StoreJob::Pin { keys } => commands::pin(store, keys, console)?,
+        StoreJob::Unpin { keys } => commands::unpin(store, keys, console)?,
+        StoreJob::Undo => commands::undo(store, console)?,
     })
 }
 

@@ -84,6 +84,14 @@ pub fn df(engine: &Engine, console: &mut Console<'_>) -> Result<Outcome> {
     Ok(Outcome::Yes)
 }
 
+/// Which bound of what goes the engine's numbers are.
+fn bound(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Docker => "at least",
+        Kind::Podman => "at most",
+    }
+}
+
 /// What the engine's numbers mean.
 fn meaning(kind: Kind) -> &'static str {
     match kind {
@@ -189,10 +197,7 @@ fn outlook(kind: Kind, going: &[Going]) -> String {
         .map(|(number, what)| count(*number as u64, what.word()))
         .collect();
     let bytes = ByteSize(going.iter().map(|one| one.item.own).fold(0, u64::saturating_add));
-    let about = match kind {
-        Kind::Docker => "at least",
-        Kind::Podman => "at most",
-    };
+    let about = bound(kind);
     format!("would remove {} for good, {about} {bytes}; volumes stay", parts.join(", "))
 }
 
@@ -228,7 +233,7 @@ pub fn run(
         }
         Ok(())
     })?;
-    let kind = if engine.kind == Kind::Docker { "at least" } else { "at most" };
+    let kind = bound(engine.kind);
     console.say(format!(
         "removed {} of {}, {kind} {}",
         removed,

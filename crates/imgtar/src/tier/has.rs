@@ -19,7 +19,7 @@ use crate::tier::place::Place;
 pub fn has(config: &Config, place: &Place, keys: &[Key]) -> Result<Vec<Option<Found>>> {
     let tier = open(config, place, Purpose::Pull)?;
     let is_folder = matches!(place, Place::Store(_));
-    parallel::map_with(config.registries.parallel, keys, |key| match found(config, &*tier, key) {
+    parallel::map_with(config.registries.parallel, keys, |key| match found(config, &*tier, key, is_folder) {
         Err(Error::Tier(tier::Error::Untrue { .. } | tier::Error::Incomplete { .. })) if is_folder => {
             Ok(None)
         }
@@ -27,19 +27,20 @@ pub fn has(config: &Config, place: &Place, keys: &[Key]) -> Result<Vec<Option<Fo
     })
 }
 
-fn found(config: &Config, tier: &dyn Tier, key: &Key) -> Result<Option<Found>> {
+fn found(config: &Config, tier: &dyn Tier, key: &Key, is_folder: bool) -> Result<Option<Found>> {
     if config.signed_by.is_empty() {
         return tier.has(key);
     }
-    match found_signed(config, tier, key) {
+    match found_signed(config, tier, key, is_folder) {
         // What cannot be understood is signed by nobody.
         Err(error) if error.is_about_content() => Ok(Some(Found { digest: None, is_trusted: false })),
         found => found,
     }
 }
 
-fn found_signed(config: &Config, tier: &dyn Tier, key: &Key) -> Result<Option<Found>> {
-    if tier.has(key)?.is_none() {
+fn found_signed(config: &Config, tier: &dyn Tier, key: &Key, is_folder: bool) -> Result<Option<Found>> {
+    // A folder says more than that the entry stands; elsewhere it would be a request more.
+    if is_folder && tier.has(key)?.is_none() {
         return Ok(None);
     }
     let Some(told) = tier.entry(key)? else { return Ok(None) };

@@ -59,7 +59,8 @@ pub fn push(
     progress: &dyn Progress,
 ) -> Result<Option<Pushed>> {
     let Some(stored) = Stored::open(&store.images(), key)? else { return Ok(None) };
-    let push = Push { store, config, stored: &stored, key, force, progress };
+    let is_trusted = is_trusted(store, config, &stored, key)?;
+    let push = Push { store, config, stored: &stored, key, force, is_trusted, progress };
     let pushed = match place {
         Place::Store(folder) => push.to_store(folder)?,
         Place::Registry(repository) => push.to_registry(repository)?,
@@ -69,6 +70,14 @@ pub fn push(
     Ok(Some(pushed))
 }
 
+fn is_trusted(store: &Store, config: &Config, stored: &Stored, key: &Key) -> Result<bool> {
+    if config.signed_by.is_empty() {
+        return Ok(false);
+    }
+    let inputs = store.images().inputs(key)?.map(|inputs| Digest::of(&inputs));
+    Ok(is_signed(&config.signed_by, key, &stored.entry, inputs))
+}
+
 /// One push.
 pub(crate) struct Push<'a> {
     store: &'a Store,
@@ -76,6 +85,8 @@ pub(crate) struct Push<'a> {
     stored: &'a Stored,
     key: &'a Key,
     force: bool,
+    /// Whether the entry is signed by whom those who take it trust, where they are named.
+    pub(crate) is_trusted: bool,
     progress: &'a dyn Progress,
 }
 
@@ -92,25 +103,16 @@ impl Push<'_> {
         Ok(self.store.images().inputs(self.key)?)
     }
 
-    /// Whether the entry is signed by whom those who take it trust; where they are named.
-    pub(crate) fn is_trusted(&self) -> Result<bool> {
-        if self.config.signed_by.is_empty() {
-            return Ok(false);
-        }
-        let inputs = self.inputs()?.map(|inputs| Digest::of(&inputs));
-        Ok(is_signed(&self.config.signed_by, self.key, &self.stored.entry, inputs))
-    }
-
     /// Whether another entry that stands there is left as it is: not where nobody takes it, and
     /// this one is signed.
     pub(crate) fn leaves(&self, tier: &dyn Tier, told: &Told) -> Result<bool> {
-        Ok(self.config.trusts(tier, self.key, told)? || !self.is_trusted()?)
+        Ok(self.config.trusts(tier, self.key, told)? || !self.is_trusted)
     }
 
     /// Whether an entry stands there that is left as it is.
     fn stays(&self, tier: &dyn Tier) -> Result<bool> {
         match tier.entry(self.key) {
-            Err(error) if error.is_about_content() && self.is_trusted()? => Ok(false),
+            Err(error) if error.is_about_content() && self.is_trusted => Ok(false),
             told => told?.map_or(Ok(false), |told| self.leaves(tier, &told)),
         }
     }
@@ -141,7 +143,7 @@ impl Push<'_> {
         let entry = self.stored.entry.clone();
         let origin = entry.origin.clone();
         // What stands and is not left is replaced.
-        let force = self.force || self.is_trusted()?;
+        let force = self.force || self.is_trusted;
         let notes = Notes { inputs: self.inputs()?, force, origin, ..Notes::default() };
         let (saved, entry) = commit::commit(&to, self.key, entry, &notes, &leases)?;
         Ok(self.pushed(saved, entry.descriptor.digest, tally))

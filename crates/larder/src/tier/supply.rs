@@ -2,16 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use super::queue::Queue;
 use super::reach::{Pulled, Tiers, Trouble};
+use crate::config::tiers::tier::PATIENCE;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, code};
 use crate::process::tools::Tools;
-
-/// How long a registry may take to say what stands under a name.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where a bake gets images that its store lacks, and where those go that it saves.
 pub(crate) struct Supply<'a> {
