@@ -1,10 +1,10 @@
 //! What goes wrong for the team: weights that are damaged on their way or in the store, and what
 //! was never fetched.
 
-use larder_tests::{Part, Session, guide, have, until};
+use larder_tests::{Part, Session, have, until};
 
 use super::upstreams::{TOKEN, TOOLS, TORCH, Upstreams};
-use super::{PARTS, Team, guide_of};
+use super::{PARTS, Team};
 
 const COMPOSE: &str =
     "docker-compose -f docker-compose.yml -f docker-compose.gpu.yml -f docker-compose.larder.yml";
@@ -29,9 +29,7 @@ fn what_is_damaged_or_was_not_fetched_is_told_and_the_rest_starts() {
     let backstage = Session::new();
     let upstreams = Upstreams::new(&backstage);
     let team = Team::new("docker", &upstreams);
-    let (with, without) = guide_of(&upstreams, &team.base, &team.name);
-    guide::write_files(&team.session, &(with + &without));
-    team.run("chmod +x devcontainer/fetch && cp \"$(command -v pkgcache)\" cache/").ok();
+    team.write_project(&upstreams);
     let bake = format!("HF_TOKEN={TOKEN} larder bake --compose");
 
     // An upstream that is away, and weights that are damaged on their way: no image, no file above.
@@ -92,9 +90,7 @@ fn a_bake_that_is_killed_while_weights_come_is_taken_up() {
     let backstage = Session::new();
     let upstreams = Upstreams::new(&backstage);
     let team = Team::new("docker", &upstreams);
-    let (with, without) = guide_of(&upstreams, &team.base, &team.name);
-    guide::write_files(&team.session, &(with + &without));
-    team.run("chmod +x devcontainer/fetch && cp \"$(command -v pkgcache)\" cache/").ok();
+    team.write_project(&upstreams);
     let (weights, bake) = (upstreams.weights(), format!("export HF_TOKEN={TOKEN}; {}", team.prepare));
     let held = upstreams.torch.hold(&weights);
     let mut bake_of = team.session.start(&format!("{bake}; exec larder bake --compose"));

@@ -52,6 +52,13 @@ impl Team {
     fn run(&self, line: &str) -> Ran {
         self.session.run(&format!("{}; {line}", self.prepare))
     }
+
+    /// The files of the guide, ready to be baked.
+    fn write_project(&self, upstreams: &Upstreams<'_>) {
+        let (with, without) = guide_of(upstreams, &self.base, &self.name);
+        guide::write_files(&self.session, &(with + &without));
+        self.run("chmod +x devcontainer/fetch && cp \"$(command -v pkgcache)\" cache/").ok();
+    }
 }
 
 /// Services that a failed test has left running would keep its images.
@@ -91,9 +98,7 @@ fn podman_starts_it_without_a_network_too() {
     let backstage = Session::new();
     let upstreams = Upstreams::new(&backstage);
     let team = Team::new("podman", &upstreams);
-    let (with, without) = guide_of(&upstreams, &team.base, &team.name);
-    guide::write_files(&team.session, &(with + &without));
-    team.run("chmod +x devcontainer/fetch && cp \"$(command -v pkgcache)\" cache/").ok();
+    team.write_project(&upstreams);
     let baked = team.run(&format!("HF_TOKEN={TOKEN} larder bake --compose")).ok();
     assert!(baked.stdout().contains("3 images: 3 built"), "{baked}");
     upstreams.fetched_once();
