@@ -19,6 +19,7 @@ mod error;
 mod fetch;
 mod index;
 mod known;
+pub mod locked;
 mod observe;
 mod outside;
 mod proxy;
@@ -27,6 +28,7 @@ mod rules;
 mod server;
 mod store;
 mod upstream;
+pub mod warm;
 mod wire;
 
 pub use config::settings::Options;

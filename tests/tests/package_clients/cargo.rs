@@ -15,15 +15,15 @@ const ALPHA_INDEX: &str = "/index/al/ph/alpha-one";
 const BETA_INDEX: &str = "/index/be/ta/beta";
 
 /// An index with two crates, one of which needs the other, and a package that needs both.
-struct Registry<'a> {
+pub(crate) struct Registry<'a> {
     session: &'a Session,
-    site: Site,
+    pub(crate) site: Site,
     files: BTreeMap<&'static str, Vec<u8>>,
     cargo: String,
 }
 
 impl<'a> Registry<'a> {
-    fn new(session: &'a Session) -> Self {
+    pub(crate) fn new(session: &'a Session) -> Self {
         let cargo = parts::cargo().unwrap();
         let cargo = format!("PATH={cargo}:$PATH CARGO_TERM_COLOR=never CARGO_NET_RETRY=0");
         let site = Site::new();
@@ -84,7 +84,7 @@ impl<'a> Registry<'a> {
         self.put(index, line);
     }
 
-    fn cache(&self, more: &str) -> Cache<'a> {
+    pub(crate) fn cache(&self, more: &str) -> Cache<'a> {
         let authority = self.site.authority();
         let settings = format!(
             "allow = [\"{authority}\"]\n{more}[pkgcache.upstream]\n\
@@ -105,6 +105,20 @@ impl<'a> Registry<'a> {
     #[track_caller]
     fn fetch(&self, name: &str, cache: &Cache<'_>) -> Ran {
         self.session.run(&format!("rm -rf cargo-{name}; {}", self.line(name, &mount(cache))))
+    }
+
+    /// Fetches without a cache, into `name/Cargo.lock`.
+    #[track_caller]
+    pub(crate) fn lock(&self, name: &str) {
+        self.session.run(&self.line(name, &format!("{}/index/", self.site.url()))).ok();
+    }
+
+    /// Fetches by the lock file that the package has, and has the very crates of the registry then.
+    #[track_caller]
+    pub(crate) fn fetch_locked(&self, name: &str, cache: &Cache<'_>) {
+        let line = self.line(name, &mount(cache)).replace(" fetch", " fetch --locked");
+        self.session.run(&line).ok();
+        self.has_all(name);
     }
 
     /// Fetches, and has the very crates of the registry then.
@@ -260,16 +274,14 @@ fn the_lock_file_is_the_same_and_one_from_elsewhere_is_fetched_here() {
     }
     let session = Session::new();
     let registry = Registry::new(&session);
-    session.run(&registry.line("direct", &format!("{}/index/", registry.site.url()))).ok();
+    registry.lock("direct");
     let cache = registry.cache("");
     session.run(&registry.line("led", &mount(&cache))).ok();
     session.run("cmp direct/Cargo.lock led/Cargo.lock && cp direct/Cargo.lock app/").ok();
     // With the lock file, and the upstream unplugged.
     registry.site.unplug();
-    let line = registry.line("locked", &mount(&cache)).replace(" fetch", " fetch --locked");
-    session.run(&line).ok();
+    registry.fetch_locked("locked", &cache);
     session.run("cmp direct/Cargo.lock locked/Cargo.lock").ok();
-    registry.has_all("locked");
 }
 
 /// A registry that is named, and not a stand-in for the usual one, is named in the lock file: by

@@ -19,4 +19,5 @@ mod python;
 mod served;
 mod team;
 mod torch;
+mod warm;
 mod world;

@@ -161,9 +161,13 @@ impl Machine {
 
     /// The repositories of apt's lists, each with a suite.
     pub(crate) fn suites(&self) -> Vec<(String, String)> {
-        let lists = self.apt_lists(&mut Found::default());
-        let sources = lists.iter().flat_map(apt::sources);
+        let sources = self.apt_sources().into_iter();
         sources.filter_map(|it| Some((it.uri, it.suites.into_iter().next()?))).collect()
+    }
+
+    /// The repositories that this machine's apt uses.
+    pub(crate) fn apt_sources(&self) -> Vec<apt::Source> {
+        self.apt_lists(&mut Found::default()).iter().flat_map(apt::sources).collect()
     }
 
     fn engines(&self, found: &mut Found) {

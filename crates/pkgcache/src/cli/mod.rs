@@ -12,6 +12,7 @@ mod record;
 mod run;
 mod surroundings;
 mod tally;
+mod warm;
 
 use std::cell::RefCell;
 use std::io::{self, BufWriter};
@@ -26,6 +27,7 @@ use toolkit::{Common, Outcome, Output, Settings, output};
 
 use crate::cli::doors::{DetectArgs, EnvArgs};
 use crate::cli::run::RunArgs;
+use crate::cli::warm::{ListArgs, What};
 
 /// Cache what package clients download: an HTTP proxy that keeps HTTP's caching rules
 ///
@@ -145,6 +147,22 @@ enum Job {
     /// other commands took of it meanwhile is in both. Where the store cannot be used, the
     /// command runs without the cache, with a warning; with `--offline` that is an error.
     Run(Box<RunArgs>),
+    /// Fetch what lock files name, so that clients install it with the upstreams gone
+    ///
+    /// Reads Cargo.lock, package-lock.json, pnpm-lock.yaml, yarn.lock (1 and later), requirements
+    /// with pinned versions, uv.lock, pylock.toml, poetry.lock, pdm.lock, a list of images
+    /// (images.txt), a list of packages for apt (apt.txt, with all that they depend on), and bills
+    /// of materials (CycloneDX, SPDX 2). Each is asked for as its client would ask, from the
+    /// upstreams that `serve` would have, and compared with the lock file's checksum. What is here
+    /// already is not fetched again, so a run that was stopped goes on where it was.
+    ///
+    /// Prints what could not be had, and why; exits 1 then.
+    Warm(Box<ListArgs>),
+    /// Say whether all that lock files name is stored
+    ///
+    /// Asks no upstream, and reads every file. Prints what is missing, or is another than the lock
+    /// file says, and exits 1 then.
+    Check(Box<ListArgs>),
     /// Print the indexes that this machine's package clients use, as a part of larder.toml
     ///
     /// Reads the settings of pip, uv, npm, yarn, cargo, apt, dnf, `huggingface_hub`, docker, podman
@@ -262,12 +280,9 @@ impl ByWhat {
     }
 }
 
+/// What is asked, and how it is reached.
 #[derive(Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
-pub(crate) struct ServeArgs {
-    /// Where to listen [default: 127.0.0.1:3144; for `run` a port of the store's]
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    listen: Option<String>,
+pub(crate) struct UpstreamArgs {
     /// Mount an upstream at `/NAME/`, or at the root with `/=URL`
     #[arg(long, value_name = "NAME=URL")]
     upstream: Vec<String>,
@@ -289,6 +304,31 @@ pub(crate) struct ServeArgs {
     /// Reach upstreams through this proxy, which then looks up their names
     #[arg(long, value_name = "URL")]
     parent: Option<String>,
+}
+
+impl UpstreamArgs {
+    fn options(&self) -> miette::Result<Options> {
+        let mut options = Options {
+            allow: self.allow.clone(),
+            tunnel: self.tunnel.clone(),
+            allow_private: self.allow_private.then_some(true),
+            parent: self.parent.clone(),
+            ..Options::default()
+        };
+        options.mount(self.upstream.iter().map(String::as_str))?;
+        options.mirror(self.registry.iter().map(String::as_str));
+        Ok(options)
+    }
+}
+
+#[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub(crate) struct ServeArgs {
+    /// Where to listen [default: 127.0.0.1:3144; for `run` a port of the store's]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    #[command(flatten)]
+    upstreams: UpstreamArgs,
     /// Serve what is stored, however old, and ask no upstream
     #[arg(long)]
     offline: bool,
@@ -322,12 +362,8 @@ pub(crate) struct ServeArgs {
 impl ServeArgs {
     fn options(&self) -> miette::Result<Options> {
         let set = |flag: bool| flag.then_some(true);
-        let mut options = Options {
+        Ok(Options {
             listen: self.listen.clone(),
-            allow: self.allow.clone(),
-            tunnel: self.tunnel.clone(),
-            allow_private: set(self.allow_private),
-            parent: self.parent.clone(),
             offline: set(self.offline),
             heuristic_freshness: set(self.heuristic_freshness),
             keep_cookies: set(self.keep_cookies),
@@ -337,11 +373,8 @@ impl ServeArgs {
             max_object: self.max_object,
             drain_time: self.drain_time,
             access_log: self.access_log.clone(),
-            ..Options::default()
-        };
-        options.mount(self.upstream.iter().map(String::as_str))?;
-        options.mirror(self.registry.iter().map(String::as_str));
-        Ok(options)
+            ..self.upstreams.options()?
+        })
     }
 }
 
@@ -383,6 +416,16 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
             let config = options.config(&environment.folder)?;
             let store = Store::open_or_create(&store);
             run::run(args, config, &environment, store, cli.common.quiet)?
+        }
+        Job::Warm(args) | Job::Check(args) => {
+            let what = if matches!(cli.job, Job::Warm(_)) { What::Warm } else { What::Check };
+            let options = doors::completed(args.upstreams.options()?.or(set()?), &environment, &mut |_| {})?;
+            let config = options.config(&environment.folder)?;
+            let store = match what {
+                What::Warm => Store::open_or_create(&store)?,
+                What::Check => Store::open(&store)?,
+            };
+            warm::run(what, args, config, &environment, store, &mut console)?
         }
         Job::Serve(args) => {
             let folder = environment.folder.clone();

@@ -41,6 +41,8 @@ pub struct Source {
     pub uri: String,
     /// Its suites; one that ends in `/` is a folder with everything in it.
     pub suites: Vec<String>,
+    /// What is taken from each of them; nothing of a folder.
+    pub components: Vec<String>,
 }
 
 /// The repositories of a list.
@@ -76,7 +78,8 @@ fn one_line(text: &str) -> Vec<Source> {
             None => rest,
         };
         let mut words = rest.split_whitespace().map(str::to_owned);
-        Some(Source { uri: words.next()?, suites: words.next().into_iter().collect() })
+        let (uri, suites) = (words.next()?, words.next().into_iter().collect());
+        Some(Source { uri, suites, components: words.collect() })
     };
     lines.filter_map(source).collect()
 }
@@ -109,7 +112,9 @@ fn of_stanza(stanza: &[(String, String)]) -> Vec<Source> {
         return Vec::new();
     }
     let words = |name: &str| get(name).unwrap_or_default().split_whitespace().map(str::to_owned);
-    words("uris").map(|uri| Source { uri, suites: words("suites").collect() }).collect()
+    let source =
+        |uri| Source { uri, suites: words("suites").collect(), components: words("components").collect() };
+    words("uris").map(source).collect()
 }
 
 /// The machines that a file in the form of netrc has credentials for.

@@ -18,7 +18,7 @@ mod mutated;
 pub(crate) mod npm;
 pub(crate) mod oci;
 mod openpgp;
-mod packing;
+pub(crate) mod packing;
 pub(crate) mod path;
 pub(crate) mod python;
 #[cfg(test)]

@@ -15,7 +15,7 @@ mod huggingface;
 pub(crate) mod login;
 mod named;
 mod npm;
-mod oci;
+pub(crate) mod oci;
 mod python;
 mod ruled;
 

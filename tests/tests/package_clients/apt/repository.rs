@@ -36,23 +36,23 @@ $sign -ab -o $suite/Release.gpg $suite/Release
 gpgconf --homedir ../gnupg --kill gpg-agent
 "#;
 
-pub(super) const INDEX: &str = "/debian/dists/stable/main/binary-amd64/Packages";
-pub(super) const RELEASE: &str = "/debian/dists/stable/InRelease";
+pub(crate) const INDEX: &str = "/debian/dists/stable/main/binary-amd64/Packages";
+pub(crate) const RELEASE: &str = "/debian/dists/stable/InRelease";
 
 /// How the client gets to the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Door {
+pub(crate) enum Door {
     Proxy,
     Mount,
 }
 
 /// A signed repository on a site.
 pub(crate) struct Repository<'a> {
-    pub(super) session: &'a Session,
+    pub(crate) session: &'a Session,
     pub(crate) site: Site,
-    pub(super) by_hash: bool,
+    pub(crate) by_hash: bool,
     /// What is on the site.
-    pub(super) files: BTreeMap<String, Vec<u8>>,
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
 }
 
 impl<'a> Repository<'a> {
@@ -74,7 +74,7 @@ impl<'a> Repository<'a> {
     }
 
     /// Makes a package.
-    pub(super) fn add(&self, name: &str, version: &str) {
+    pub(crate) fn add(&self, name: &str, version: &str) {
         let control = format!(
             "Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: t <t@localhost>\nDescription: test\n"
         );
@@ -87,7 +87,7 @@ impl<'a> Repository<'a> {
     }
 
     /// Makes the indexes and puts everything on the site in the place of what was there.
-    pub(super) fn publish(&mut self, key: &str) {
+    pub(crate) fn publish(&mut self, key: &str) {
         let by_hash = if self.by_hash { "yes" } else { "no" };
         self.session.run(&format!("sh publish.sh {by_hash} {key}")).ok();
         let root = self.session.path("repo");
@@ -101,7 +101,7 @@ impl<'a> Repository<'a> {
     }
 
     /// A new version of a package in the place of the old one: another generation.
-    pub(super) fn replace(&mut self, name: &str, version: &str) {
+    pub(crate) fn replace(&mut self, name: &str, version: &str) {
         fs::remove_dir_all(self.session.path("repo/pool/main").join(name)).unwrap();
         self.add(name, version);
         self.publish("right");
@@ -116,17 +116,17 @@ impl<'a> Repository<'a> {
     }
 
     /// A cache that checks signatures.
-    pub(super) fn checked(&self, more: &str) -> Cache<'a> {
+    pub(crate) fn checked(&self, more: &str) -> Cache<'a> {
         Cache::start(self.session, &self.settings(more, ", keyring = \"right.gpg\""))
     }
 
     /// One that does not.
-    pub(super) fn unchecked(&self, more: &str) -> Cache<'a> {
+    pub(crate) fn unchecked(&self, more: &str) -> Cache<'a> {
         Cache::start(self.session, &self.settings(more, ""))
     }
 
     /// An apt that has nothing yet.
-    pub(super) fn client(&self, cache: &Cache<'_>, door: Door, name: &str) -> Apt<'a> {
+    pub(crate) fn client(&self, cache: &Cache<'_>, door: Door, name: &str) -> Apt<'a> {
         let folder = self.session.path("clients").join(name);
         let _ = fs::remove_dir_all(&folder);
         let (from, proxy) = match door {
@@ -155,7 +155,7 @@ impl<'a> Repository<'a> {
     }
 
     /// The path of a package on the site.
-    pub(super) fn deb(&self, name: &str) -> String {
+    pub(crate) fn deb(&self, name: &str) -> String {
         let of = |path: &&String| path.contains(&format!("/pool/main/{name}/"));
         self.files.keys().find(of).unwrap().clone()
     }
@@ -173,13 +173,13 @@ fn read(root: &Utf8Path, folder: &Utf8Path, files: &mut BTreeMap<String, Vec<u8>
 }
 
 /// An apt with a state of its own.
-pub(super) struct Apt<'a> {
+pub(crate) struct Apt<'a> {
     session: &'a Session,
     folder: Utf8PathBuf,
 }
 
 impl Apt<'_> {
-    pub(super) fn line(&self, words: &str) -> String {
+    pub(crate) fn line(&self, words: &str) -> String {
         format!("APT_CONFIG={}/apt.conf apt-get -q {words}", self.folder)
     }
 
@@ -190,37 +190,37 @@ impl Apt<'_> {
     }
 
     #[track_caller]
-    pub(super) fn update(&self) -> Ran {
+    pub(crate) fn update(&self) -> Ran {
         self.run("update")
     }
 
     #[track_caller]
-    pub(super) fn install(&self, name: &str) -> Ran {
+    pub(crate) fn install(&self, name: &str) -> Ran {
         self.run(&install(name))
     }
 
     /// Updates and installs, and has the very packages of the repository then.
     #[track_caller]
-    pub(super) fn works(&self) {
+    pub(crate) fn works(&self) {
         self.update().ok();
         self.install("hello other").ok();
         self.has_all();
     }
 
     #[track_caller]
-    pub(super) fn has_all(&self) {
+    pub(crate) fn has_all(&self) {
         let same = "for deb in cache/archives/*.deb; do cmp $deb ../../repo/pool/main/*/$(basename $deb) || exit 1; done";
         let count = "[ $(ls cache/archives/*.deb | wc -l) = 2 ]";
         self.session.run(&format!("cd {} && {same} && {count}", self.folder)).ok();
     }
 }
 
-pub(super) fn install(name: &str) -> String {
+pub(crate) fn install(name: &str) -> String {
     format!("install -y --download-only {name}")
 }
 
 #[track_caller]
-pub(super) fn checked(ran: Ran) -> Ran {
+pub(crate) fn checked(ran: Ran) -> Ran {
     assert!(!format!("{ran}").contains("Hash Sum mismatch"), "{ran}");
     ran
 }

@@ -1,7 +1,7 @@
 //! skopeo, podman, docker and containerd, led to a mirror of registries.
 
 mod accounts;
-mod scene;
+pub(crate) mod scene;
 
 use larder_tests::http::Fault;
 use larder_tests::{Part, have};

@@ -11,34 +11,34 @@ use larder_tests::{Daemon, DockerRegistry, Part, Ran, Session, sh, signal, until
 use crate::served::Cache;
 
 /// A registry with a counting site before it, and a place for a cache.
-pub(super) struct Scene {
-    pub(super) session: Session,
-    pub(super) registry: DockerRegistry,
-    pub(super) site: Site,
+pub(crate) struct Scene {
+    pub(crate) session: Session,
+    pub(crate) registry: DockerRegistry,
+    pub(crate) site: Site,
     /// Where the cache answers.
-    pub(super) here: SocketAddr,
+    pub(crate) here: SocketAddr,
     /// The next number.
     numbers: AtomicUsize,
 }
 
 /// An image in the registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Image {
+pub(crate) struct Image {
     /// The digest of its manifest.
-    pub(super) manifest: String,
+    pub(crate) manifest: String,
     /// The digest of its config, by which engines name it.
-    pub(super) config: String,
-    pub(super) layers: Vec<String>,
+    pub(crate) config: String,
+    pub(crate) layers: Vec<String>,
 }
 
 /// What clients take for a manifest.
-pub(super) const MANIFEST: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 /// The default registry of these tests.
-pub(super) const ONE: &str = "one.example";
+pub(crate) const ONE: &str = "one.example";
 
 impl Scene {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let session = Session::new().with_podman();
         let registry = DockerRegistry::start(&session.aside("registry"));
         let site = Site::before(registry.host());
@@ -46,7 +46,7 @@ impl Scene {
     }
 
     /// Lets the user alone in, with this password, from now on.
-    pub(super) fn lock(&mut self) {
+    pub(crate) fn lock(&mut self) {
         let file = self
             .session
             .write("htpasswd", "user:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n");
@@ -56,14 +56,14 @@ impl Scene {
     }
 
     /// Makes an image with this text in it, and pushes it.
-    pub(super) fn push(&self, name: &str, text: &str) -> Image {
+    pub(crate) fn push(&self, name: &str, text: &str) -> Image {
         push(&self.session, self.registry.host(), name, text)
     }
 
     /// Makes an image for each of two platforms, and pushes a list of them under the tag `all`.
     /// Gives the one for this machine, with the list's digest as that of its manifest where
     /// `is_list`, and the other.
-    pub(super) fn push_list(&self, is_list: bool) -> (Image, Image) {
+    pub(crate) fn push_list(&self, is_list: bool) -> (Image, Image) {
         let (mine, theirs) =
             if cfg!(target_arch = "aarch64") { ("arm64", "amd64") } else { ("amd64", "arm64") };
         let [own, other] =
@@ -91,7 +91,7 @@ impl Scene {
     }
 
     /// A cache that mirrors the registry.
-    pub(super) fn cache(&self, more: &str) -> Cache<'_> {
+    pub(crate) fn cache(&self, more: &str) -> Cache<'_> {
         let url = self.site.url();
         Cache::at(
             &self.session,
@@ -101,17 +101,17 @@ impl Scene {
     }
 
     /// Another one each time.
-    pub(super) fn number(&self) -> usize {
+    pub(crate) fn number(&self) -> usize {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
     /// How often the site was asked for blobs and manifests by their digests.
-    pub(super) fn by_digest(&self) -> usize {
+    pub(crate) fn by_digest(&self) -> usize {
         self.site.log().iter().filter(|it| it.request.path.contains("/sha256:")).count()
     }
 }
 
-pub(super) fn push(session: &Session, host: &str, name: &str, text: &str) -> Image {
+pub(crate) fn push(session: &Session, host: &str, name: &str, text: &str) -> Image {
     let key = name.replace(['/', ':'], "-");
     let line = text.repeat(3000);
     let platform = match name.rsplit(':').next() {
@@ -139,7 +139,7 @@ pub(super) fn push(session: &Session, host: &str, name: &str, text: &str) -> Ima
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Skopeo,
     Podman,
     Docker,
@@ -147,7 +147,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) fn part(self) -> Part {
+    pub(crate) fn part(self) -> Part {
         match self {
             Self::Skopeo => Part::Skopeo,
             Self::Podman => Part::Podman,
@@ -158,11 +158,11 @@ impl Kind {
 }
 
 /// A client that is led to the cache of a scene.
-pub(super) struct Client<'a> {
-    pub(super) kind: Kind,
+pub(crate) struct Client<'a> {
+    pub(crate) kind: Kind,
     scene: &'a Scene,
     session: &'a Session,
-    pub(super) docker: Option<Daemon>,
+    pub(crate) docker: Option<Daemon>,
     _containerd: Option<Ended>,
 }
 
@@ -177,7 +177,7 @@ impl Drop for Ended {
 }
 
 impl<'a> Client<'a> {
-    pub(super) fn new(kind: Kind, scene: &'a Scene) -> Self {
+    pub(crate) fn new(kind: Kind, scene: &'a Scene) -> Self {
         let (session, here) = (&scene.session, scene.here);
         let mut mirrors = String::new();
         for name in [ONE, "two.example"] {
@@ -202,7 +202,7 @@ impl<'a> Client<'a> {
     }
 
     /// The line that pulls `NAME:TAG` from a registry, as a client of its own, of this number.
-    pub(super) fn line_from(&self, registry: &str, name: &str, number: usize) -> String {
+    pub(crate) fn line_from(&self, registry: &str, name: &str, number: usize) -> String {
         let conf = self.session.aside("registries.conf");
         match self.kind {
             Kind::Skopeo => format!(
@@ -223,18 +223,18 @@ impl<'a> Client<'a> {
         }
     }
 
-    pub(super) fn line(&self, name: &str, number: usize) -> String {
+    pub(crate) fn line(&self, name: &str, number: usize) -> String {
         self.line_from(ONE, name, number)
     }
 
     /// Pulls as a client that has nothing.
-    pub(super) fn pull(&self, name: &str) -> Ran {
+    pub(crate) fn pull(&self, name: &str) -> Ran {
         self.session.run(&self.line(name, self.scene.number()))
     }
 
     /// Pulls, has this very image, and forgets it.
     #[track_caller]
-    pub(super) fn gets(&self, name: &str, image: &Image) {
+    pub(crate) fn gets(&self, name: &str, image: &Image) {
         let number = self.scene.number();
         let pulled = self.session.run(&self.line(name, number));
         assert_eq!(
@@ -248,7 +248,7 @@ impl<'a> Client<'a> {
     }
 
     #[track_caller]
-    pub(super) fn has(&self, registry: &str, name: &str, image: &Image, number: usize) {
+    pub(crate) fn has(&self, registry: &str, name: &str, image: &Image, number: usize) {
         let (line, expected) = match self.kind {
             Kind::Skopeo => {
                 (format!("sha256sum <out{number}/manifest.json | cut -d' ' -f1"), &image.manifest)

@@ -22,6 +22,8 @@ pub(crate) struct Release {
     pub(crate) files: Vec<(String, u64, Checksum)>,
     /// When it ceases to be valid, in seconds since 1970.
     pub(crate) valid_until: Option<i64>,
+    /// Whether its files can be asked for by their checksums (`Acquire-By-Hash`).
+    pub(crate) by_hash: bool,
 }
 
 /// No release is larger: 16 MiB.
@@ -216,7 +218,7 @@ impl Draft {
             }));
             files.extend(rows);
         }
-        Release { files, valid_until: self.valid_until }
+        Release { files, valid_until: self.valid_until, by_hash: self.by_hash }
     }
 }
 

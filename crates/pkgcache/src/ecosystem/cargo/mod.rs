@@ -57,8 +57,10 @@ fn crate_of(class: Class, name: &str, version: &str) -> Asked {
     Asked { class, package, index: Some(format!("/{index}")), entry: Some(format!("{name}/{version}")) }
 }
 
-/// Where the index has the file of a crate, without a `/` before it.
-fn index_path(name: &str) -> Option<String> {
+/// Where the index has the file of a crate, without a `/` before it; `None` where no crate can have
+/// the name.
+#[must_use]
+pub(crate) fn index_path(name: &str) -> Option<String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if name.len() > LONGEST || !name.bytes().all(plain) {
         return None;

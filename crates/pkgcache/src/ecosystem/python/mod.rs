@@ -22,7 +22,7 @@ use std::io::{BufWriter, Read, Write};
 
 use http::Uri;
 
-pub(crate) use names::normalized;
+pub(crate) use names::{normalized, of_file};
 pub(crate) use root::{check_list, render_list};
 
 use crate::ecosystem::base::Base;

@@ -5,13 +5,13 @@
 
 /// What the name of a file tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FileName {
+pub(crate) struct FileName {
     /// The project, normalized.
-    pub(super) project: String,
+    pub(crate) project: String,
     /// The version, as the name has it.
-    pub(super) version: String,
+    pub(crate) version: String,
     /// What comes last in the name of a wheel: the platform.
-    pub(super) platform: Option<String>,
+    pub(crate) platform: Option<String>,
 }
 
 /// Endings of what a project may release. A name without one is not that of a release.
@@ -51,7 +51,7 @@ pub(super) fn is_release(name: &str) -> bool {
 /// What the name of a released file tells; `None` where it is not one, or has a word such as
 /// `latest` where the version should be: that file may change.
 #[must_use]
-pub(super) fn of_file(name: &str) -> Option<FileName> {
+pub(crate) fn of_file(name: &str) -> Option<FileName> {
     if let Some(stem) = name.strip_suffix(".whl") {
         let (project, rest) = stem.split_once('-')?;
         let (version, tags) = rest.split_once('-')?;
