@@ -1,36 +1,37 @@
 //! A body on its way from an upstream into the store, beside the requests that read along.
 //!
 //! One that breaks off is taken up where it ended, if the upstream promises (by a strong tag) that
-//! the rest belongs to the same bytes. What cannot be completed, or is not what it was announced
-//! as, is not stored. Where the disk is full, or more comes than is to be stored, the requests
+//! the rest belongs to the same bytes, or a checksum will tell. What cannot be completed, or is not what it was announced
+//! as, is not stored. Parts that were fetched ahead of it are read where it comes to them. Where the disk is full, or more comes than is to be stored, the requests
 //! that read along get the rest all the same.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_RANGE, ETAG, HeaderValue, IF_RANGE, RANGE, VARY};
-use http::{HeaderMap, Response, StatusCode};
+use http::header::{HeaderValue, VARY};
+use http::{HeaderMap, Response};
 use hyper::body::{Body as _, Incoming};
 use storekit::{BodyWriter, Checksum, Digest, PackageEntry, StoredResponse};
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
 use crate::cache::Cache;
 use crate::ecosystem::ruling::{Check, Mismatch};
 use crate::error::{Error, explained};
+use crate::fetch::ahead::{self, Ahead};
 use crate::fetch::read_ahead::ReadAhead;
 use crate::fetch::{Ask, commit, follow, unstored};
 use crate::observe::meter::add;
 use crate::response::body::{End, Progress};
 use crate::response::flight::{Flight, Growing, Stage};
 use crate::response::overflow::{Overflow, Readers};
+use crate::response::segments::Segments;
 use crate::response::stored_head::Answer;
 use crate::rules::age::Times;
 use crate::rules::conditional;
 use crate::rules::merge::take_cookies;
-use crate::rules::range::parse_content_range;
 
 /// A broken answer is asked for again so many times in a row without a byte, after pauses that
 /// double: some six seconds for an upstream that starts again.
@@ -41,12 +42,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Download<'a> {
     cache: &'a Arc<Cache>,
     flight: &'a Arc<Flight>,
-    ask: &'a Ask,
+    ask: &'a Arc<Ask>,
     growing: Arc<Growing>,
     progress: watch::Sender<Progress>,
     sink: Sink,
     tag: Option<HeaderValue>,
     check: Check,
+    /// What fetches ahead, for as long as this is under way.
+    ahead: JoinSet<()>,
 }
 
 /// Where the bytes go.
@@ -57,6 +60,14 @@ enum Sink {
     Overflow(Box<Overflow>),
     /// Nowhere any more, after so many.
     Nothing(u64),
+}
+
+/// Where reading has stopped.
+enum Stop {
+    /// At the end of the body.
+    End,
+    /// Where a part begins that was fetched ahead.
+    Part,
 }
 
 /// Why a body did not come to its end.
@@ -73,7 +84,7 @@ impl<'a> Download<'a> {
     pub(crate) fn new(
         cache: &'a Arc<Cache>,
         flight: &'a Arc<Flight>,
-        ask: &'a Ask,
+        ask: &'a Arc<Ask>,
         response: &Response<Incoming>,
         times: Times,
         writer: BodyWriter,
@@ -90,18 +101,28 @@ impl<'a> Download<'a> {
         if !ask.target.keep_cookies {
             cookies = take_cookies(&mut headers);
         }
+        let (segments, wishes) = Segments::new();
         let growing = Arc::new(Growing {
             answer: Answer::new(response.status(), &headers, &ask.headers, times),
             total: response.body().size_hint().exact().or(ask.ruling.expected.and_then(|it| it.size)),
             strict: ask.ruling.expected.is_some(),
             file: writer.file(),
             progress: receiver,
+            segments,
             readers: Readers::default(),
             cookies,
         });
         let tag = conditional::strong_tag(response.headers()).cloned();
         let check = Check::new(ask.ruling.expected);
-        Self { cache, flight, ask, growing, progress, sink: Sink::File(Box::new(writer)), tag, check }
+        let mut ahead = JoinSet::new();
+        if growing.may_have_segments(tag.is_some(), ask.route.limits.object) {
+            let (cache, ask, growing) = (Arc::clone(cache), Arc::clone(ask), Arc::clone(&growing));
+            ahead.spawn(Ahead { cache, ask, growing, tag: tag.clone() }.run(wishes));
+        } else {
+            growing.segments.close();
+        }
+        let sink = Sink::File(Box::new(writer));
+        Self { cache, flight, ask, growing, progress, sink, tag, check, ahead }
     }
 
     /// Receives the body, and stores it.
@@ -132,31 +153,101 @@ impl<'a> Download<'a> {
         let (mut body, mut fruitless) = (ReadAhead::new(body), 0);
         loop {
             let before = self.sink.size();
-            match self.read(&mut body).await {
-                Err(Broken::Upstream(why)) => {
-                    if self.sink.size() > before {
-                        fruitless = 0;
+            let why = match self.read(&mut body).await {
+                Ok(Stop::End) => return Ok(()),
+                Ok(Stop::Part) => {
+                    // The rest of what this connection has is not needed.
+                    drop(body);
+                    if self.read_parts().await? {
+                        return Ok(());
                     }
-                    body = ReadAhead::new(self.resume(why, &mut fruitless).await?);
+                    fruitless = 0;
+                    None
                 }
-                done => return done,
+                Err(Broken::Upstream(why)) => Some(why),
+                Err(broken) => return Err(broken),
+            };
+            if self.sink.size() > before {
+                fruitless = 0;
             }
+            body = ReadAhead::new(self.resume(why, &mut fruitless).await?);
         }
     }
 
-    async fn read(&mut self, body: &mut ReadAhead) -> Result<(), Broken> {
+    /// The parts that were fetched ahead and begin where the body has come to, one after the other.
+    /// Returns whether the last one ends where the body does.
+    async fn read_parts(&mut self) -> Result<bool, Broken> {
+        let mut changes = self.growing.segments.changes();
+        while let Some(start) = self.part_here() {
+            loop {
+                changes.mark_unchanged();
+                let is_open = self.growing.segments.is_open(start);
+                let size = self.sink.size();
+                if let Some(filled) = self.growing.segments.filled(size) {
+                    self.take_in(filled).await?;
+                } else if is_open {
+                    // It lasts as long as what it is waited for.
+                    let _ = changes.changed().await;
+                } else {
+                    break;
+                }
+            }
+        }
+        Ok(self.growing.total == Some(self.sink.size()))
+    }
+
+    /// The part that begins where the body has come to, while that goes into the store.
+    fn part_here(&self) -> Option<u64> {
+        let here = self.sink.size();
+        let is_file = matches!(self.sink, Sink::File(_));
+        self.growing.segments.next(here).filter(|start| is_file && *start == here)
+    }
+
+    /// Reads what is in the file already, up to a place.
+    async fn take_in(&mut self, until: u64) -> Result<(), Broken> {
+        let Sink::File(writer) = &mut self.sink else { return Ok(()) };
+        while writer.size() < until {
+            match writer.take_in(until) {
+                Ok(data) => self.check.update(&data),
+                Err(error) => return Err(Broken::Upstream(explained(&error))),
+            }
+            self.progress.send_replace(Progress { written: writer.size(), end: End::Growing });
+            // Others on this thread have their turn.
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// Reads to the end of the body, or to where a part begins that was fetched ahead.
+    async fn read(&mut self, body: &mut ReadAhead) -> Result<Stop, Broken> {
         loop {
+            if self.part_here().is_some() {
+                return Ok(Stop::Part);
+            }
             let patience = self.ask.route.limits.answer;
             let next = timeout(patience, body.next()).await;
             let next =
                 next.map_err(|_| Broken::Upstream(format!("nothing came for {} s", patience.as_secs())))?;
             match next.map_err(Broken::Upstream)? {
                 None => break,
-                Some(data) => self.take(data).await?,
+                Some(data) => self.take(self.before_part(data)).await?,
             }
         }
         let short = self.growing.total.is_some_and(|total| self.sink.size() < total);
-        if short { Err(Broken::Upstream("the body ended too soon".to_owned())) } else { Ok(()) }
+        if short && self.part_here().is_some() {
+            return Ok(Stop::Part);
+        }
+        if short { Err(Broken::Upstream("the body ended too soon".to_owned())) } else { Ok(Stop::End) }
+    }
+
+    /// What comes before the next part of these bytes.
+    fn before_part(&self, mut data: Bytes) -> Bytes {
+        let here = self.sink.size();
+        let part = self.growing.segments.next(here).filter(|_| matches!(self.sink, Sink::File(_)));
+        if let Some(room) = part.and_then(|start| usize::try_from(start - here).ok()) {
+            data.truncate(room);
+        }
+        data
     }
 
     async fn take(&mut self, data: Bytes) -> Result<(), Broken> {
@@ -193,26 +284,33 @@ impl<'a> Download<'a> {
         let size = self.sink.size();
         let sink = std::mem::replace(&mut self.sink, Sink::Nothing(size));
         let Sink::File(writer) = sink else { return };
+        self.growing.segments.close();
+        self.ahead.abort_all();
         let spill = Overflow::new(&self.growing.readers, writer.abandon(), size, self.check.clone());
         self.progress.send_replace(Progress { written: size, end: End::Spilling });
         self.sink = Sink::Overflow(Box::new(spill));
     }
 
-    /// Asks for the rest, if it is sure to be the rest of the same.
-    async fn resume(&self, why: String, fruitless: &mut u32) -> Result<Incoming, Broken> {
-        let (Some(tag), Some(total)) = (&self.tag, self.growing.total) else {
+    /// Asks for the rest, or for what comes before the next part, if it is sure to be of the same.
+    /// `broken` says why there is no more of what came before; nothing where that was not needed.
+    async fn resume(&self, broken: Option<String>, fruitless: &mut u32) -> Result<Incoming, Broken> {
+        let why = broken.clone().unwrap_or_else(|| "it was fetched in parts".to_owned());
+        let from = self.sink.size();
+        let total = self.growing.total.filter(|total| from < *total);
+        // What has to have a checksum is judged by that.
+        let (Some(total), true) = (total, self.tag.is_some() || self.growing.strict) else {
             return Err(Broken::Upstream(why));
         };
-        let from = self.sink.size();
-        let mut conditions = HeaderMap::new();
-        conditions.insert(IF_RANGE, tag.clone());
-        conditions.extend(HeaderValue::from_str(&format!("bytes={from}-")).ok().map(|range| (RANGE, range)));
+        let range = from..self.growing.segments.next(from).unwrap_or(total);
+        let conditions = ahead::conditions(&range, total, self.tag.as_ref());
         let mut then = String::new();
         let response = loop {
             if *fruitless >= RESUMES {
                 return Err(Broken::Upstream(why + &then));
             }
-            sleep(FIRST_PAUSE * 2_u32.pow(*fruitless)).await;
+            if broken.is_some() || *fruitless > 0 {
+                sleep(FIRST_PAUSE * 2_u32.pow(*fruitless)).await;
+            }
             *fruitless += 1;
             match follow(self.cache, self.ask, &conditions, false).await {
                 Ok(response) if response.status().is_server_error() => {
@@ -223,12 +321,7 @@ impl<'a> Download<'a> {
                 Err(error) => return Err(Broken::Upstream(format!("{why}; then {error}"))),
             }
         };
-        let part =
-            response.headers().get(CONTENT_RANGE).and_then(|value| parse_content_range(value.to_str().ok()?));
-        let same = response.status() == StatusCode::PARTIAL_CONTENT
-            && response.headers().get(ETAG) == Some(tag)
-            && part == Some((from..total, total));
-        if same {
+        if ahead::is_part(&response, &range, total, self.tag.as_ref()) {
             Ok(response.into_body())
         } else {
             Err(Broken::Upstream(format!("{why}; the rest could not be fetched")))

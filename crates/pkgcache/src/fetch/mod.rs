@@ -5,6 +5,7 @@
 //! Deliberately absent: whether an upstream has to be asked (`proxy`), and connections to it
 //! (`upstream`).
 
+pub(crate) mod ahead;
 pub(crate) mod download;
 pub(crate) mod read_ahead;
 pub(crate) mod redirect;
@@ -132,6 +133,7 @@ impl Ask {
 
 /// Does the whole fetch; the requests that wait for `flight` are told.
 pub(crate) async fn fetch(cache: Arc<Cache>, flight: Arc<Flight>, ask: Ask) {
+    let ask = Arc::new(ask);
     let requested = cache::now();
     match answer(&cache, &ask).await {
         Err(error) => flight.reach(Stage::Failed(Arc::new(trouble(&error)))),
@@ -183,7 +185,7 @@ pub(crate) async fn follow(
 async fn settle(
     cache: &Arc<Cache>,
     flight: &Arc<Flight>,
-    ask: &Ask,
+    ask: &Arc<Ask>,
     response: Response<Incoming>,
     times: Times,
 ) {

@@ -23,7 +23,7 @@ pub enum Form {
     Images,
     /// Names of packages for apt, one a line, with `=VERSION` or without.
     Debs,
-    /// A bill of materials: CycloneDX or SPDX, in JSON.
+    /// A bill of materials: `CycloneDX` or SPDX, in JSON.
     Sbom,
 }
 

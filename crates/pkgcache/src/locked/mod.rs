@@ -133,7 +133,7 @@ impl Listed {
             Form::Npm => npm::read(text),
             Form::Pnpm => pnpm::read(text),
             Form::Yarn => yarn::read(text),
-            Form::Requirements => requirements::read(text),
+            Form::Requirements => Ok(requirements::read(text)),
             Form::Uv => python::uv(text),
             Form::Pylock => python::pylock(text),
             Form::Poetry => python::poetry(text),

@@ -4,13 +4,13 @@
 
 use storekit::Checksum;
 
-use super::{ADDRESS, FOLDER, File, GIT, Listed, Locked, NotALock};
+use super::{ADDRESS, FOLDER, File, GIT, Listed, Locked};
 use crate::ecosystem::Ecosystem;
 
 /// What is said of a requirement that leaves its version open.
 const OPEN: &str = "is not pinned to a version: write `==`";
 
-pub(super) fn read(text: &str) -> Result<Listed, NotALock> {
+pub(super) fn read(text: &str) -> Listed {
     let mut listed = Listed::default();
     let mut index = None;
     for line in joined(text) {
@@ -29,7 +29,7 @@ pub(super) fn read(text: &str) -> Result<Listed, NotALock> {
         }
         requirement(&line, index.as_ref(), &mut listed);
     }
-    Ok(listed)
+    listed
 }
 
 /// Lines, with those that end in `\` joined to the next one.

@@ -1,9 +1,9 @@
-//! Bills of materials in JSON: CycloneDX, and SPDX 2. Packages are known by their package URLs.
+//! Bills of materials in JSON: `CycloneDX`, and SPDX 2. Packages are known by their package URLs.
 //!
 //! What they say of checksums is not used: whether it is of the file that an index has, or of what
 //! was installed, they leave open.
 //!
-//! Source: CycloneDX 1.6, `components[].purl`; SPDX 2.3, 7.21 (`externalRefs`); the package URL
+//! Source: `CycloneDX` 1.6, `components[].purl`; SPDX 2.3, 7.21 (`externalRefs`); the package URL
 //! specification, and its types `cargo`, `deb`, `docker`, `npm`, `oci` and `pypi`.
 
 use serde::Deserialize;
@@ -121,11 +121,6 @@ fn package(purl: &str) -> Option<Locked> {
         }
         _ => return None,
     };
-    let needs_version = !matches!(ecosystem, Ecosystem::Oci | Ecosystem::Apt);
-    (!name.is_empty() && !(needs_version && version.is_empty())).then(|| Locked {
-        ecosystem,
-        name,
-        version,
-        ..Locked::default()
-    })
+    let is_enough = !version.is_empty() || matches!(ecosystem, Ecosystem::Oci | Ecosystem::Apt);
+    (is_enough && !name.is_empty()).then(|| Locked { ecosystem, name, version, ..Locked::default() })
 }

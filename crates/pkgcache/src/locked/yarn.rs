@@ -1,7 +1,8 @@
 //! `yarn.lock`: of yarn 1 (a form of its own) and of later ones (YAML).
 //!
 //! Source: yarn 1's `src/lockfile/parse.js`; yarn's "Lockfile" and `parsers` package for the later
-//! form, whose `checksum` is of an archive that yarn makes itself, and so tells nothing of the tarball.
+//! form, whose `checksum` is of an archive that yarn makes itself, and so tells nothing of the
+//! tarball.
 
 use storekit::Checksum;
 
@@ -66,7 +67,8 @@ fn finish(entry: Option<Entry>, listed: &mut Listed) {
         None => (resolved.clone(), None),
     };
     let address = url.as_deref().unwrap_or_default();
-    let is_git = address.ends_with(".git") || address.starts_with("git");
+    let is_git =
+        address.trim_end_matches('/').rsplit('.').next() == Some("git") || address.starts_with("git");
     if is_git || npm::elsewhere(false, address, &version).is_some() {
         listed.leave_out(name, if is_git { super::GIT } else { super::ADDRESS });
         return;
@@ -112,7 +114,8 @@ fn later(text: &str) -> Result<Listed, NotALock> {
                 listed.leave_out(resolution, why);
                 continue;
             };
-            // What is patched has an entry of its own, and a registry may say where its tarballs are.
+            // What is patched has an entry of its own, and a registry may say where its tarballs
+            // are.
             if resolution.contains("@patch:") {
                 continue;
             }

@@ -35,9 +35,6 @@ use crate::wire::guard::Wire;
 /// The fields by which upstreams choose between several forms of an answer.
 const NEGOTIATING: [&str; 3] = ["accept", "accept-encoding", "accept-language"];
 
-/// Files up to this size are fetched whole for a part of them: 32 MiB.
-const WHOLE: u64 = 32 << 20;
-
 /// What it says where nothing is stored, and no upstream may be asked.
 pub(crate) const NOT_STORED: &str = "not-stored";
 
@@ -297,11 +294,11 @@ impl Lookup {
         self.select(cache.shelf.find(&self.key)?.as_ref()).cloned()
     }
 
-    /// Whether the whole file is fetched for a part of it: one that is vouched for, and so small
-    /// that no client gives up before its end has come.
+    /// Whether the whole file is fetched for a part of it: one that is vouched for, and not too
+    /// large to be stored. What is asked for is fetched first.
     fn is_worth_the_whole(&self) -> bool {
-        let size = self.ruling.expected.and_then(|expected| expected.size);
-        size.is_some_and(|size| size <= WHOLE)
+        let most = self.config.limits.object;
+        self.ruling.expected.is_some_and(|it| it.size.is_none_or(|size| size <= most))
     }
 
     /// Whether the upstream is asked for the head alone. An index is fetched for its head, too:
@@ -431,7 +428,7 @@ impl Lookup {
     }
 
     /// Hands on what is being stored for this request (`leads`) or for another.
-    async fn growing_reply(&self, growing: &Growing, leads: bool, why: Forward) -> Handled {
+    async fn growing_reply(&self, growing: &Arc<Growing>, leads: bool, why: Forward) -> Handled {
         let level = self.ruling.level;
         let status = CacheStatus { stored: leads, collapsed: !leads, level, ..CacheStatus::forwarded(why) };
         let Some(mut response) = self.along(growing, (!leads).then(cache::now), &status).await else {
@@ -448,7 +445,7 @@ impl Lookup {
     /// age is that at the time `at`, if any.
     pub(super) async fn along(
         &self,
-        growing: &Growing,
+        growing: &Arc<Growing>,
         at: Option<i64>,
         status: &CacheStatus,
     ) -> Option<Response<Body>> {

@@ -27,6 +27,9 @@ use crate::response::overflow::Rest;
 /// pages for each buffer.
 const READ: u64 = 64 << 10;
 
+/// A request that waits looks again after so long whether what it waits for is far ahead by now.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// How far a growing file has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
@@ -50,12 +53,41 @@ pub(crate) enum End {
     Broken,
 }
 
+/// A file that grows, and what of it comes ahead.
+#[derive(Debug)]
+struct Growth {
+    progress: watch::Receiver<Progress>,
+    growing: Arc<Growing>,
+    ahead: watch::Receiver<()>,
+}
+
+impl Growth {
+    /// Up to where there are bytes ahead of what has come. The last one of all is kept until that
+    /// is found right.
+    fn filled(&self, position: u64) -> Option<u64> {
+        let filled = self.growing.segments.filled(position)?;
+        let most = self.growing.total.map(|total| total.saturating_sub(u64::from(self.growing.strict)));
+        let filled = most.map_or(filled, |most| filled.min(most));
+        (position < filled).then_some(filled)
+    }
+
+    /// Waits until more is there, or for so long that what was near may be far.
+    async fn changed(&mut self) -> io::Result<()> {
+        let changed = tokio::select! {
+            changed = self.progress.changed() => changed,
+            _ = self.ahead.changed() => Ok(()),
+            () = sleep(LOOK) => Ok(()),
+        };
+        changed.map_err(|_| io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
 /// A file to read from.
 #[derive(Debug)]
 pub(crate) struct Source {
     /// `None` where there is only a head.
     file: Option<Arc<File>>,
-    growth: Option<watch::Receiver<Progress>>,
+    growth: Option<Growth>,
     rest: Option<mpsc::Receiver<Rest>>,
     /// Bytes that came past the file, and where they begin in the body.
     past: (u64, Bytes),
@@ -78,10 +110,14 @@ impl Source {
 
     /// A file that grows. `None` where its beginning cannot be had any more.
     #[must_use]
-    pub(crate) fn growing(growing: &Growing) -> Option<Self> {
+    pub(crate) fn growing(growing: &Arc<Growing>) -> Option<Self> {
         let rest = growing.readers.attach()?;
         Some(Self {
-            growth: Some(growing.progress.clone()),
+            growth: Some(Growth {
+                progress: growing.progress.clone(),
+                growing: Arc::clone(growing),
+                ahead: growing.segments.changes(),
+            }),
             rest: Some(rest),
             hold_back: growing.strict,
             ..Self::whole(Arc::clone(&growing.file))
@@ -92,7 +128,8 @@ impl Source {
     async fn read(&mut self, position: u64, last: u64) -> io::Result<Option<Bytes>> {
         let Some(growth) = &mut self.growth else { return self.cut(position, last).map(Some) };
         let visible = loop {
-            let Progress { written, end } = *growth.borrow_and_update();
+            growth.ahead.mark_unchanged();
+            let Progress { written, end } = *growth.progress.borrow_and_update();
             let visible = match end {
                 End::Broken => {
                     return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the upstream broke off"));
@@ -105,7 +142,14 @@ impl Source {
             if position < visible {
                 break visible.min(last);
             }
-            growth.changed().await.map_err(|_| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+            if end == End::Growing {
+                if let Some(filled) = growth.filled(position) {
+                    break filled.min(last);
+                }
+                let last = growth.growing.total.map_or(last, |total| last.min(total));
+                growth.growing.segments.wish(position, last, written);
+            }
+            growth.changed().await?;
         };
         self.cut(position, visible).map(Some)
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, StatusCode};
 use hyper::body::Incoming;
 use storekit::Digest;
 use tokio::sync::{Notify, watch};
@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::response::body::{End, Progress};
 use crate::response::overflow::Readers;
+use crate::response::segments::Segments;
 use crate::response::stored_head::Answer;
 use crate::rules::reuse::Failure;
 
@@ -53,10 +54,23 @@ pub(crate) struct Growing {
     pub(crate) file: Arc<File>,
     /// How far it has come.
     pub(crate) progress: watch::Receiver<Progress>,
+    /// What is fetched ahead of it.
+    pub(crate) segments: Segments,
     /// The requests that read along.
     pub(crate) readers: Readers,
     /// The cookies of the answer, for the client that it was fetched for.
     pub(crate) cookies: HeaderMap,
+}
+
+impl Growing {
+    /// Whether parts of it may be fetched ahead: what comes of them is known to be of the same
+    /// bytes, by the upstream's strong tag or by the checksum of all, and has room in the store.
+    #[must_use]
+    pub(crate) fn may_have_segments(&self, has_tag: bool, most: u64) -> bool {
+        self.answer.status == StatusCode::OK
+            && (has_tag || self.strict)
+            && self.total.is_some_and(|total| total <= most)
+    }
 }
 
 /// Why the upstream gave no usable answer.
@@ -278,7 +292,6 @@ impl Drop for Flying<'_> {
 mod tests {
     use super::*;
     use crate::rules::age::Times;
-    use http::StatusCode;
     use std::future::{Future, poll_fn};
     use std::pin::pin;
     use std::task::Poll;
@@ -328,6 +341,7 @@ mod tests {
             strict: false,
             file: Arc::new(tempfile::tempfile().unwrap()),
             progress,
+            segments: Segments::new().0,
             readers: Readers::default(),
             cookies: HeaderMap::new(),
         };

@@ -7,4 +7,5 @@ pub(crate) mod flight;
 pub(crate) mod location;
 pub(crate) mod overflow;
 pub(crate) mod reply;
+pub(crate) mod segments;
 pub(crate) mod stored_head;

@@ -123,12 +123,11 @@ fn choose<'p>(files: &'p [Entry], locked: &Locked, machine: &Machine) -> Vec<(&'
     });
     let mut seen = BTreeSet::new();
     let meant: Vec<_> = meant.filter(|(entry, _)| seen.insert(entry.filename.clone())).collect();
-    let wheels = meant.iter().filter(|(entry, _)| machine.takes_wheel(&entry.filename));
-    let wheels: Vec<_> = wheels.copied().collect();
-    if !wheels.is_empty() {
-        return wheels;
-    }
-    meant.into_iter().filter(|(entry, _)| !entry.filename.ends_with(".whl")).collect()
+    let is_wheel = |entry: &Entry| entry.filename.strip_suffix(".whl").is_some();
+    let (wheels, sources): (Vec<_>, Vec<_>) = meant.into_iter().partition(|(entry, _)| is_wheel(entry));
+    let fitting: Vec<_> =
+        wheels.into_iter().filter(|(entry, _)| machine.takes_wheel(&entry.filename)).collect();
+    if fitting.is_empty() { sources } else { fitting }
 }
 
 /// Whether two texts mean one version, as far as files of an index differ in how they write it.

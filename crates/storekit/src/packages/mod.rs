@@ -13,7 +13,8 @@ pub mod index;
 mod needed;
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -202,9 +203,12 @@ impl Packages {
     /// I/O errors.
     pub fn body(&self) -> Result<BodyWriter> {
         let blobs = self.blobs();
-        let mut staged = Staged::new(blobs.folder())?;
-        let file = File::open(staged.path()).at("open a file in", blobs.folder())?;
-        staged.file().flush().at("write in", blobs.folder())?;
+        let staged = Staged::new(blobs.folder())?;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .open(staged.path())
+            .at("open a file in", blobs.folder())?;
         Ok(BodyWriter { blobs, staged, hasher: Hasher::new(), size: 0, file: Arc::new(file) })
     }
 }
@@ -254,10 +258,25 @@ impl BodyWriter {
     /// # Errors
     /// I/O errors; then a part of the bytes may be in the file, and `size` does not count them.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.staged.file().write_all(bytes).at("write in", self.blobs.folder())?;
+        self.file.write_all_at(bytes, self.size).at("write in", self.blobs.folder())?;
         self.hasher.update(bytes);
         self.size += bytes.len() as u64;
         Ok(())
+    }
+
+    /// Takes in what somebody has written in the file already behind what was written so far: at
+    /// most 64 KiB, and nothing behind `until`. Returns these bytes.
+    ///
+    /// # Errors
+    /// I/O errors; a file that ends before `until`.
+    pub fn take_in(&mut self, until: u64) -> Result<Vec<u8>> {
+        const MOST: u64 = 64 << 10;
+        let room = until.saturating_sub(self.size).min(MOST);
+        let mut bytes = vec![0; usize::try_from(room).unwrap_or_default()];
+        self.file.read_exact_at(&mut bytes, self.size).at("read in", self.blobs.folder())?;
+        self.hasher.update(&bytes);
+        self.size += room;
+        Ok(bytes)
     }
 
     /// Gives the body up; what was hashed so far can be gone on with.

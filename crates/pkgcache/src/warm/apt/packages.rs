@@ -166,8 +166,8 @@ impl Universe {
     fn provider(&self, relation: &Relation) -> Option<usize> {
         let providers = self.provided.get(&relation.name)?;
         providers.iter().copied().find(|place| {
-            let provides = self.package(*place).map_or(&[][..], |it| it.provides.as_slice());
-            let versions = provides.iter().filter(|it| it.name == relation.name).map(|it| it.bound.as_ref());
+            let own = self.package(*place).map_or(&[][..], |it| it.provides.as_slice());
+            let versions = own.iter().filter(|it| it.name == relation.name).map(|it| it.bound.as_ref());
             // What is provided without a version meets no bound.
             let mut versions = versions.map(|bound| match bound {
                 Some((_, version)) => relation.is_met_by(version),

@@ -1,5 +1,6 @@
 //! What upstreams do: delay, break off, fail, lie.
 
+mod ahead;
 mod breaker;
 mod meeting;
 mod parents;
