@@ -1,9 +1,10 @@
 //! A body on its way from an upstream into the store, beside the requests that read along.
 //!
 //! One that breaks off is taken up where it ended, if the upstream promises (by a strong tag) that
-//! the rest belongs to the same bytes, or a checksum will tell. What cannot be completed, or is not what it was announced
-//! as, is not stored. Parts that were fetched ahead of it are read where it comes to them. Where the disk is full, or more comes than is to be stored, the requests
-//! that read along get the rest all the same.
+//! the rest belongs to the same bytes, or a checksum will tell. What cannot be completed, or is not
+//! what it was announced as, is not stored. Parts that were fetched ahead of it are read where it
+//! comes to them. Where the disk is full, or more comes than is to be stored, the requests that
+//! read along get the rest all the same.
 
 use std::sync::Arc;
 use std::time::Duration;
