@@ -52,6 +52,16 @@ impl Client {
         Ok(Got { first, whole: started.elapsed(), bytes })
     }
 
+    /// Asks for a short text.
+    pub(super) fn text(&mut self, path: &str) -> io::Result<String> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.authority);
+        self.stream.get_mut().write_all(request.as_bytes())?;
+        let bytes = self.head(path)?;
+        let mut text = String::new();
+        (&mut self.stream).take(bytes).read_to_string(&mut text)?;
+        Ok(text)
+    }
+
     /// Reads the head; how long the body is.
     fn head(&mut self, path: &str) -> io::Result<u64> {
         let mut lines = (&mut self.stream).lines();

@@ -10,6 +10,7 @@ mod ground;
 mod installs;
 mod link;
 mod origin;
+mod ranges;
 mod servers;
 mod verified;
 
@@ -40,9 +41,10 @@ const DOWNLOADS: usize = 300;
 /// Megabytes that the server may have, whatever it serves.
 const MEMORY: f64 = 30.0;
 
-/// What can be measured alone: the servers' answers, many idle connections, a full store, and each
-/// client's installs.
-pub const PARTS: [&str; 7] = ["answers", "idle", "ready", CLIENTS[0], CLIENTS[1], CLIENTS[2], CLIENTS[3]];
+/// What can be measured alone: the servers' answers, many idle connections, a full store, ranges of
+/// a large file, and each client's installs.
+pub const PARTS: [&str; 8] =
+    ["answers", "idle", "ready", "ranges", CLIENTS[0], CLIENTS[1], CLIENTS[2], CLIENTS[3]];
 
 /// Measures, and prints the figures. `No` where a limit was missed.
 pub(super) fn bench(
@@ -64,6 +66,11 @@ pub(super) fn bench(
     }
     if scope.has("ready") {
         within &= shown(&crowd::ready(&ground)?, out)?;
+    }
+    if scope.has("ranges") {
+        for figures in ranges::bench(&ground)? {
+            within &= shown(&figures, out)?;
+        }
     }
     for client in CLIENTS.into_iter().filter(|client| scope.has(client)) {
         within &= installs::bench(client, &ground, out)?;
