@@ -85,6 +85,9 @@ enum Job {
     /// this server, in indexes and in challenges of registries, have the `Host` that the client
     /// named, and `https` where a server in front says `X-Forwarded-Proto: https`.
     ///
+    /// What an address promises is compared as well: `/sha256/HEX/NAME/PATH` (or `/sha512/…`) is
+    /// the file at `/NAME/PATH` with this checksum, and holds for ever.
+    ///
     /// Any other answer says how long it is fresh. If it does not, the upstream is asked each time
     /// whether it still holds, for it may be an index that has changed; `heuristic-freshness`
     /// guesses a tenth of the answer's age instead, a day at most.

@@ -134,18 +134,21 @@ async fn explain(cache: &Arc<Cache>, asked: &Uri) -> Why {
         .index
         .as_ref()
         .map(|path| format!("{}{path}", target.upstream.to_string().trim_end_matches('/')));
-    let (kind, class) = (target.kind, question.class);
+    let class = target.promised.as_deref().map_or(question.class, |it| Class::SelfCertifying(*it));
+    let kind = target.kind;
     let lookup = lookup(cache, target);
     let from = index::From { client: SocketAddr::from(([127, 0, 0, 1], 0)), query: asked.query(), asked };
-    let (planned, answered) = match kind {
-        Ecosystem::Generic => (lookup, None),
-        _ => match index::plan(cache, lookup.clone(), &from).await {
-            Plan::Lookup(planned) => (*planned, None),
-            Plan::Answer(response, _) if matches!(class, Class::Index | Class::Tag) => {
-                (index::as_class(lookup, class), Some(response.status()))
-            }
-            Plan::Answer(response, _) => (lookup, Some(response.status())),
-        },
+    let plan = if index::knows(&lookup.target) {
+        index::plan(cache, lookup.clone(), &from).await
+    } else {
+        Plan::Lookup(Box::new(lookup.clone()))
+    };
+    let (planned, answered) = match plan {
+        Plan::Lookup(planned) => (*planned, None),
+        Plan::Answer(response, _) if matches!(class, Class::Index | Class::Tag) => {
+            (index::as_class(lookup, class), Some(response.status()))
+        }
+        Plan::Answer(response, _) => (lookup, Some(response.status())),
     };
     let stored = stored(cache, &planned);
     let next = match (&stored, answered) {

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use http::{Uri, uri::PathAndQuery};
+use storekit::Checksum;
 
 use crate::config::hosts::is_address;
 use crate::config::ttl::Lifetimes;
@@ -48,6 +49,9 @@ pub(crate) struct Target {
     /// The name of the mount below which it was asked for; empty at the root, `None` in the forward
     /// mode.
     pub(crate) mount: Option<String>,
+    /// What the body has to be, where the address says so: `/sha256/HEX/NAME/PATH`. Boxed, since
+    /// few have one.
+    pub(crate) promised: Option<Box<Checksum>>,
 }
 
 /// Why a request is not passed on.
@@ -188,6 +192,7 @@ fn reverse(config: &Config, uri: &Uri, is_ollama: bool) -> Result<Target, NoTarg
     if let Some(rest) = registry_path(config, uri) {
         return registry(config, uri, rest, is_ollama);
     }
+    let (promised, path) = promise(config, path)?;
     let (upstream, rest) = config.mounted(path).ok_or(NoTarget::Unknown)?;
     let url = below(upstream, rest).ok_or(NoTarget::Malformed("the path is not valid here"))?;
     let host = upstream.url.host().unwrap_or_default();
@@ -195,7 +200,9 @@ fn reverse(config: &Config, uri: &Uri, is_ollama: bool) -> Result<Target, NoTarg
         source: if upstream.name.is_empty() { host.to_owned() } else { upstream.name.clone() },
         url,
         private: config.allow_private || is_address(host),
-        follow_redirects: upstream.follow_redirects || upstream.kind != Ecosystem::Generic,
+        follow_redirects: upstream.follow_redirects
+            || upstream.kind != Ecosystem::Generic
+            || promised.is_some(),
         keep_private: upstream.keep_private || upstream.kind != Ecosystem::Generic,
         heuristic: upstream.heuristic_freshness,
         keep_cookies: config.keep_cookies,
@@ -207,7 +214,25 @@ fn reverse(config: &Config, uri: &Uri, is_ollama: bool) -> Result<Target, NoTarg
         ttl: upstream.ttl,
         tokens_from: None,
         mount: Some(upstream.name.clone()),
+        promised: promised.map(Box::new),
     })
+}
+
+/// What the body of `/sha256/HEX/NAME/PATH`, or the same with `sha512`, has to be, and the path
+/// behind that. A mount of that name keeps its paths.
+fn promise<'p>(config: &Config, path: &'p str) -> Result<(Option<Checksum>, &'p str), NoTarget> {
+    let parts = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+    let Some((algorithm, rest)) = parts.filter(|(it, _)| matches!(*it, "sha256" | "sha512")) else {
+        return Ok((None, path));
+    };
+    if config.upstreams.iter().any(|upstream| upstream.name == algorithm) {
+        return Ok((None, path));
+    }
+    let end = rest.find('/').unwrap_or(rest.len());
+    let (hex, behind) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    let checksum = Checksum::from_hex(algorithm, hex)
+        .ok_or(NoTarget::Malformed("what stands behind the algorithm is not a checksum in hex"))?;
+    Ok((Some(checksum), behind))
 }
 
 /// Whether the URL is one of the forward mode, of a server that clients may reach for whatever they

@@ -23,10 +23,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Uri;
+use http::header::RANGE;
+use storekit::Checksum;
 
 use crate::cache::Cache;
+use crate::config::target::Target;
 use crate::ecosystem::ruling::Freshness;
 use crate::ecosystem::{Class, Ecosystem};
+use crate::fetch::ask_for_the_bytes;
 use crate::proxy::lookup::Lookup;
 use crate::store::recent_targets::Place;
 
@@ -43,12 +47,31 @@ pub(crate) struct From<'a> {
     pub(crate) asked: &'a Uri,
 }
 
+/// Whether anything is known of what is asked for beyond HTTP's rules.
+#[must_use]
+pub(crate) fn knows(target: &Target) -> bool {
+    target.kind != Ecosystem::Generic || target.promised.is_some()
+}
+
+/// A file of which the address says what it has to be.
+fn promised(cache: &Cache, mut lookup: Lookup, checksum: Checksum, asked: &Uri) -> Plan {
+    let range = lookup.headers.get(RANGE).cloned();
+    ask_for_the_bytes(&mut lookup.headers);
+    lookup.headers.extend(range.map(|range| (RANGE, range)));
+    let lookup = as_class(lookup, Class::SelfCertifying(checksum));
+    remember(cache, &lookup, asked);
+    Plan::Lookup(Box::new(lookup))
+}
+
 /// Finds out what becomes of a GET or HEAD of a package client.
 pub(crate) async fn plan(cache: &Arc<Cache>, lookup: Lookup, from: &From<'_>) -> Plan {
     let kind = lookup.target.kind;
     let asked = kind.ask(&lookup.method, &lookup.target.below, from.query);
     let mut lookup = lookup;
     lookup.package = asked.package.clone();
+    if let Some(checksum) = lookup.target.promised.as_deref().copied() {
+        return promised(cache, lookup, checksum, from.asked);
+    }
     let planned = match (kind, asked.class) {
         (Ecosystem::Oci | Ecosystem::Ollama, Class::Unknown | Class::Api) => oci::interface(&lookup),
         (Ecosystem::HuggingFace, Class::Api) => huggingface::interface(lookup),

@@ -16,8 +16,8 @@ use storekit::StoredResponse;
 use crate::cache::{self, Cache};
 use crate::config::Config;
 use crate::config::target::target;
-use crate::ecosystem::Ecosystem;
 use crate::ecosystem::ruling::Ruling;
+use crate::index;
 use crate::response::body::{Body, Source};
 use crate::response::reply::{Question, reply};
 use crate::rules::cache_status::CacheStatus;
@@ -75,7 +75,7 @@ pub(crate) fn find(cache: &Cache, config: &Arc<Config>, plain: &SimpleRequest<'_
 fn place(cache: &Cache, config: &Arc<Config>, text: &str) -> Option<Arc<Place>> {
     let url = text.parse::<Uri>().ok().filter(|url| !is_own(url))?;
     // What a package client asks for takes more than a look, the first time.
-    let target = target(config, &url).ok().filter(|target| target.kind == Ecosystem::Generic)?;
+    let target = target(config, &url).ok().filter(|target| !index::knows(target))?;
     let spot = cache.shelf.spot(cache::key(&target, &HeaderMap::new()));
     let (config, heuristic) = (Arc::clone(config), target.heuristic);
     Some(Arc::new(Place { config, url, heuristic, spot, ruling: Ruling::default(), epoch: 0 }))

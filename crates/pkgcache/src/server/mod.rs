@@ -24,8 +24,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use crate::cache::{self, Cache};
 use crate::config::Config;
 use crate::config::target::{NoTarget, may_reach, registry_path, target_for};
+use crate::ecosystem::Package;
 use crate::ecosystem::ruling::Ruling;
-use crate::ecosystem::{Ecosystem, Package};
 use crate::error::{Error, Result};
 use crate::index::{self, Plan, login};
 use crate::observe::meter::{self, Line, Meter, add};
@@ -544,7 +544,7 @@ impl Client {
         self.note_lookup(&lookup, false);
         let bodiless = hyper::body::Body::is_end_stream(&body);
         let reads = bodiless && matches!(lookup.method, Method::GET | Method::HEAD);
-        if reads && lookup.target.kind != Ecosystem::Generic {
+        if reads && index::knows(&lookup.target) {
             let from = index::From { client: self.peer, query: parts.uri.query(), asked: &parts.uri };
             match index::plan(&self.cache, lookup, &from).await {
                 Plan::Lookup(planned) => lookup = *planned,

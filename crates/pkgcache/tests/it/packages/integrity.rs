@@ -116,6 +116,39 @@ fn neither_size_nor_the_clients_word_lets_a_wrong_body_through() {
     assert!(entries(&proxy).is_empty());
 }
 
+/// A plain file whose checksum somebody knows: a Dockerfile's `ADD --checksum`, a script.
+#[test]
+fn an_address_may_say_what_a_plain_file_has_to_be() {
+    let site = Site::new();
+    site.put("/releases/tool-1.0.tar.gz", "body");
+    let settings = format!("[pkgcache.upstream]\ntools = \"{0}/releases\"\nsha512 = \"{0}\"\n", site.url());
+    let proxy = Proxy::set(&settings, &[]);
+    let path = |hex: &str| format!("/sha256/{hex}/tools/tool-1.0.tar.gz");
+    let right = Digest::of(b"body").hex();
+    let head = proxy.ask("HEAD", &path(&right), "");
+    assert_eq!((head.status, head.header("content-length")), (200, Some("4")));
+    proxy.get(&path(&right)).is(200, "stored", "body");
+    until("it is stored", || entries(&proxy).iter().any(|it| it.responses.len() == 1));
+    site.put("/releases/tool-1.0.tar.gz", "evil");
+    let hit = proxy.get(&path(&right.to_uppercase()));
+    hit.is(200, "hit", "body");
+    assert!(hit.header("cache-status").is_some_and(|it| it.contains("; verified=addressed")), "{hit:?}");
+    proxy.ask("GET", &path(&right), "range: bytes=1-2").is(206, "hit", "od");
+    // Of what somebody else expects, nothing that is another comes whole, and nothing is lost.
+    let cut = proxy.get(&path(&Digest::of(b"other").hex()));
+    assert!(!cut.whole || cut.status == 502, "{cut:?}");
+    proxy.get(&path(&right)).is(200, "hit", "body");
+    site.unplug();
+    proxy.get(&path(&right)).is(200, "hit", "body");
+    let why = proxy.command(&["why", &path(&right)]).ok();
+    assert!(why.stdout().contains("class     self-certifying (generic)"), "{why}");
+    assert_eq!(proxy.get("/sha256/abc/tools/tool-1.0.tar.gz").status, 400);
+    assert_eq!(proxy.get(&format!("/sha256/{right}/none/x")).status, 404);
+    // A mount of that name keeps its paths.
+    site.heal();
+    assert_eq!(proxy.get("/sha512/releases/tool-1.0.tar.gz").text(), "evil");
+}
+
 /// npm names tarballs by SHA-512, and those of old by SHA-1.
 #[test]
 fn verify_compares_bodies_with_whatever_their_index_announced() {
