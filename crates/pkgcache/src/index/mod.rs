@@ -80,7 +80,7 @@ pub(crate) async fn plan(cache: &Arc<Cache>, lookup: Lookup, from: &From<'_>) ->
         (Ecosystem::Python, _) => python::plan(cache, lookup, &asked).await,
         (Ecosystem::Npm, _) => npm::plan(cache, lookup, &asked).await,
         (Ecosystem::Cargo, _) => cargo::plan(cache, lookup, &asked).await,
-        (Ecosystem::Apt, _) => Box::pin(apt::plan(cache, lookup, &asked, from.client)).await,
+        (Ecosystem::Apt, _) => apt::plan(cache, lookup, &asked, from.client).await,
         (Ecosystem::Dnf, _) => Box::pin(dnf::plan(cache, lookup, &asked, from.client)).await,
         (Ecosystem::Oci | Ecosystem::Ollama, _) => oci::plan(cache, lookup, &asked).await,
         (Ecosystem::HuggingFace, _) => Box::pin(huggingface::plan(cache, lookup)).await,

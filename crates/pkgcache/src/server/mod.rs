@@ -546,7 +546,7 @@ impl Client {
         let reads = bodiless && matches!(lookup.method, Method::GET | Method::HEAD);
         if reads && index::knows(&lookup.target) {
             let from = index::From { client: self.peer, query: parts.uri.query(), asked: &parts.uri };
-            match index::plan(&self.cache, lookup, &from).await {
+            match Box::pin(index::plan(&self.cache, lookup, &from)).await {
                 Plan::Lookup(planned) => lookup = *planned,
                 Plan::Answer(response, result) => return (*response, result),
             }
