@@ -196,6 +196,65 @@ fn services_are_chosen_and_the_others_stay_pinned() {
 }
 
 #[test]
+fn names_that_nothing_names_any_more_go() {
+    names_go(&DOCKER);
+}
+
+#[test]
+fn names_that_nothing_names_any_more_go_from_podman() {
+    names_go(&PODMAN);
+}
+
+fn names_go(engine: &Engine) {
+    if !have(engine.parts) {
+        return;
+    }
+    let project = Project::bare(engine);
+    let (bake, program) = ("larder bake --compose", engine.name);
+    let is_there = |name: &str| project.run(&format!("{program} image inspect {name}")).code() == 0;
+    project.run(bake).ok();
+    let (web, job) = (project.pinned("web"), project.pinned("job"));
+    project.run(&format!("{program} create --name {}-user {web} x", project.name)).ok();
+    // Another checkout of the same project has the same names.
+    project.run("mkdir ../other && cp -r . ../other && cd ../other && larder bake --compose").ok();
+    project.session.write("web/file", "two\n");
+    project.run(bake).ok();
+    let (web2, job2) = (project.pinned("web"), project.pinned("job"));
+    assert!(web2 != web && job2 != job && is_there(&web) && is_there(&job));
+    // The other one names its own no more, and a container uses one of them.
+    project.run("cd ../other && larder unbake").ok();
+    assert!(is_there(&web) && !is_there(&job) && is_there(&web2) && is_there(&job2));
+    project.run(&format!("{program} rm {}-user", project.name)).ok();
+    project.run("cd ../other && larder unbake").ok().says("nothing is baked into the files in");
+    assert!(!is_there(&web));
+    // A bake of a service that fails has named those before it.
+    project.session.write("web/file", "three\n");
+    project.session.write("job/Dockerfile", "FROM nothing\n");
+    project.run(bake).ends(2);
+    // A service that is there no more.
+    project
+        .session
+        .write("docker-compose.yml", "services: {web: {build: {context: web, args: {WORD: file}}}}\n");
+    project.session.write("web/file", "two\n");
+    project.run(&format!("{bake} --in-place")).ok();
+    let names = || {
+        let list = format!(
+            "{program} image ls --format '{{{{.Repository}}}}:{{{{.Tag}}}}' | grep {}- || true",
+            project.name
+        );
+        let text = project.run(&list).ok().stdout();
+        text.lines().map(|name| name.trim_start_matches("localhost/").to_owned()).collect::<Vec<_>>()
+    };
+    let pinned =
+        |names: &[String]| names.iter().filter(|name| name.contains(":larder-")).cloned().collect::<Vec<_>>();
+    assert_eq!(pinned(&names()), [web2]);
+    project.run("larder unbake").ok();
+    assert_eq!(pinned(&names()), [""; 0]);
+    // Its image has another name, and stays.
+    assert!(names().contains(&format!("{}-web:latest", project.name)), "{:?}", names());
+}
+
+#[test]
 fn a_check_and_a_failure_write_nothing() {
     if !have(DOCKER.parts) {
         return;

@@ -11,6 +11,7 @@ mod known;
 mod load;
 mod merge;
 mod paths;
+mod pinned;
 mod project;
 mod source;
 mod values;
