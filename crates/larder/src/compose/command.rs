@@ -1,6 +1,7 @@
 //! `bake --compose` and `unbake`: the files are read, their services baked, and the images pinned.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use toolkit::{Outcome, output};
@@ -16,9 +17,12 @@ use crate::bake::{self, Options};
 use crate::config::image::PINNED;
 use crate::config::{self, Given, Project};
 use crate::engine::Engine;
-use crate::process::runner::{Runner, Verbosity};
+use crate::process::runner::{RunError, Runner, Verbosity};
 use crate::process::tools::Tools;
 use crate::report::{Baked, State};
+
+/// How long an engine may take to say whether it knows compose.
+const STARTER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is to be baked and where it is to be written.
 pub struct Order<'a> {
@@ -176,7 +180,8 @@ impl Prepared<'_> {
         drop(lock);
         if runner.verbosity() > Verbosity::Quiet {
             let is_podmans = !engines.is_empty() && engines.values().all(|engine| *engine == Engine::Podman);
-            self.say(&all, steps.is_empty(), if is_podmans { "podman-compose" } else { "docker compose" });
+            let engine = if is_podmans { Engine::Podman } else { Engine::Docker };
+            self.say(&all, steps.is_empty(), &self.starter(engine, tools, runner)?);
         }
         Ok(outcome)
     }
@@ -200,6 +205,29 @@ impl Prepared<'_> {
         let services = &self.composed.services.services;
         let own = services.iter().find(|own| own.name == service);
         own.is_some_and(|own| image.starts_with(&format!("{}:{PINNED}", own.pin)))
+    }
+
+    /// What starts services on the engine here: the engine's own command, or the program on PATH.
+    /// Where there is none, the usual one.
+    fn starter(&self, engine: Engine, tools: &Tools, runner: &Runner) -> Result<String, RunError> {
+        let path = self.order.around.variables.get("PATH").map_or("", String::as_str);
+        let is_there =
+            |program: &str| std::env::split_paths(path).any(|folder| folder.join(program).is_file());
+        let own = tools.engine(engine, "compose");
+        let has_own = || match runner.ask(&own.clone().arg("version").within(Some(STARTER_PATIENCE))) {
+            Err(error) if error.is_interruption() => Err(error),
+            ended => Ok(ended.is_ok_and(|(status, _)| status.success())),
+        };
+        let program = format!("{}-compose", engine.name());
+        // podman's own needs one of the programs, and says so each time.
+        let program_first = engine == Engine::Podman && is_there(&program);
+        Ok(if !program_first && has_own()? {
+            own.to_string()
+        } else if is_there(&program) || engine == Engine::Podman {
+            program
+        } else {
+            own.to_string()
+        })
     }
 
     fn say(&self, pins: &Pins, as_before: bool, program: &str) {
