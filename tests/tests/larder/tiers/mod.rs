@@ -1,6 +1,7 @@
 //! Images in other places (here), who may write and is believed (`trust`), and names in registries
 //! (`names`).
 
+mod checkouts;
 mod names;
 mod trust;
 
