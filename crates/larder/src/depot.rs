@@ -233,6 +233,7 @@ impl Desk<'_> {
             };
             writeln!(out, "{image}  {short}  {word}").into_diagnostic().wrap_err("cannot write the list")?;
         }
+        tiers.tell_damage();
         Ok(Outcome::from_bool(all))
     }
 
