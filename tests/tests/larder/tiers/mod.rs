@@ -402,7 +402,6 @@ fn layers_come_from_tiers_where_an_image_does_not() {
     let session = Session::new().with_podman();
     let registry = DockerRegistry::start_deleting(&session.aside("registry"));
     let host = registry.host();
-    session.write("../registries.conf", format!("[[registry]]\nlocation = \"{host}\"\ninsecure = true\n"));
     session.write(
         "larder.toml",
         format!(
