@@ -182,8 +182,8 @@ pub(crate) fn retrying<T>(
     }
 }
 
-/// The same, of a question: a place that is not waited for long says once more that it cannot answer
-/// it, and that counts.
+/// The same, of a question: a place that is not waited for long says once more that it cannot
+/// answer it, and that counts.
 pub(crate) fn asking<T>(
     patience: Patience,
     mut attempt: impl FnMut() -> Result<T, Failure>,

@@ -111,8 +111,8 @@ impl Work {
 
     /// The `env` of a step of GitHub's.
     fn github_env<'n>(&self, names: impl Iterator<Item = &'n String>) -> String {
-        let lines: String =
-            names.map(|name| format!("          {name}: {}\n", self.github_value(name))).collect();
+        let lines = names.map(|name| format!("          {name}: {}\n", self.github_value(name)));
+        let lines = lines.collect::<Vec<_>>().concat();
         if lines.is_empty() { lines } else { format!("        env:\n{lines}") }
     }
 
@@ -204,7 +204,7 @@ fn gitlab(work: &Work) -> String {
     );
     // The variables themselves are the project's: GitLab gives them to all jobs, and those that are
     // protected to protected branches and tags alone.
-    let logins: String = work.login_lines().map(|(_, line)| format!("    - {line}\n")).collect();
+    let logins = work.login_lines().map(|(_, line)| format!("    - {line}\n")).collect::<Vec<_>>().concat();
     let stages: Vec<_> = (1..=work.jobs().len()).map(|at| format!("wave-{at}")).collect();
     if !stages.is_empty() {
         let _ = write!(text, "\nstages: [{}, ci]\n", stages.join(", "));
@@ -323,7 +323,8 @@ mod tests {
         has(&text, &["\nci:\n  script:\n    - larder ci --junit larder-ci.xml\n"]);
     }
 
-    /// Two tiers by registry, of which pull requests write one; a signed bucket; a secret of a build.
+    /// Two tiers by registry, of which pull requests write one; a signed bucket; a secret of a
+    /// build.
     fn secretive(forge: Forge) -> Work {
         let text = "[tier.team]\nregistry = \"r.example:5000/cache\"\nlogin = { user = \"TEAM_USER\", password = \"TEAM_TOKEN\" }\n\
             [tier.scratch]\nregistry = \"r.example:5000/pr\"\nlogin = { user = \"PR_USER\", password = \"PR_TOKEN\" }\n\

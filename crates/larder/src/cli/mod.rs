@@ -473,12 +473,11 @@ fn tell_untold(occasion: &Occasion, profile: Option<&Profile>, runner: &Runner) 
         Some(profile) if untold.is_trouble => {
             format!("this counts as a build of the profile `{}`", profile.name)
         }
-        // It is for all that no other one is for, and it is known that this is such a build.
-        Some(_) => return,
         None if untold.is_trouble || runner.verbosity() > Verbosity::Quiet => {
             bake::tags::NO_PROFILE.to_owned()
         }
-        None => return,
+        // A profile that counts, and it is known that no other one does.
+        Some(_) | None => return,
     };
     runner.tell(&format!("{kind}: {then}: {}", untold.why));
 }

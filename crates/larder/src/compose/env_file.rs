@@ -51,8 +51,8 @@ impl EnvFault {
         Self { message: format!("the value of `{name}`: {}", self.message), ..self }
     }
 
-    /// The line of the text where it is, and the place in that. Nothing of a value is in it, nor of a
-    /// name that is none: that may be the next line of a value without quotes.
+    /// The line of the text where it is, and the place in that. Nothing of a value is in it, nor of
+    /// a name that is none: that may be the next line of a value without quotes.
     pub(crate) fn excerpt(&self, text: &str) -> (String, Range<usize>) {
         let start = text.get(..self.at.start).and_then(|before| before.rfind('\n')).map_or(0, |end| end + 1);
         let line = text.get(start..).unwrap_or_default();

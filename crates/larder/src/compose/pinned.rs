@@ -185,11 +185,10 @@ fn taken((engine, name): &Name, tools: &Tools, runner: &Runner) -> Result<Taken,
         }
     };
     Ok(match ask(&["ls", "-q", name])? {
-        None => Taken::Kept,
         Some(ids) if ids.trim_ascii().is_empty() => Taken::Absent,
         // Without `--force`: an image in use stays.
         Some(_) if ask(&["rm", name])?.is_some() => Taken::Removed,
-        Some(_) => Taken::Kept,
+        Some(_) | None => Taken::Kept,
     })
 }
 
@@ -215,7 +214,9 @@ mod tests {
         fn new(names: &[&str]) -> Self {
             let machine = Self { dir: tempfile::tempdir().expect("a folder") };
             fs::create_dir(machine.path("names")).expect("a folder");
-            names.iter().for_each(|name| larder_tests::write(machine.path("names").join(name), ""));
+            for name in names {
+                larder_tests::write(machine.path("names").join(name), "");
+            }
             for engine in ["docker", "podman"] {
                 larder_tests::write(machine.path(engine), ENGINE);
                 let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);

@@ -56,7 +56,8 @@ impl Route {
         }
     }
 
-    /// Why nothing goes to a tier, where nothing does; `because`: why no more is known of the build.
+    /// Why nothing goes to a tier, where nothing does; `because`: why no more is known of the
+    /// build.
     #[must_use]
     pub(crate) fn unwritten(&self, because: &str) -> Option<String> {
         self.write.is_empty().then(|| match &self.profile {

@@ -32,25 +32,25 @@ pub(super) fn settings(
     let mut hosts: Vec<_> = hosts.filter(|host| is_loopback(host)).collect();
     hosts.sort_unstable();
     hosts.dedup();
-    let base = match variables.get(VARIABLE).filter(|file| !file.is_empty()) {
-        Some(file) => Utf8PathBuf::from(file),
-        None => {
-            let own = variables
-                .get("HOME")
-                .map(|home| Utf8Path::new(home).join(".config/containers/registries.conf"));
-            let config = variables.get("XDG_CONFIG_HOME");
-            let other = config.map(|config| Utf8Path::new(config).join("containers/registries.conf"));
-            if own.into_iter().chain(other).any(|file| file.exists()) {
-                return None;
-            }
-            SYSTEM.into()
-        }
-    };
+    let base = base(variables)?;
     let text = read_capped(&base, LARGEST).ok()?.unwrap_or_default();
     let text = with(&String::from_utf8(text).ok()?, &hosts)?;
     let path = folder.join("registries.conf");
     replace(&path, text.as_bytes(), Durability::Unsynced).ok()?;
     Some(path)
+}
+
+/// The file that podman reads; `None` for one below the user's home folder.
+fn base(variables: &BTreeMap<String, String>) -> Option<Utf8PathBuf> {
+    if let Some(file) = variables.get(VARIABLE).filter(|file| !file.is_empty()) {
+        return Some(file.into());
+    }
+    let below = |variable: &str, path: &str| Some(Utf8Path::new(variables.get(variable)?).join(path));
+    let own = [
+        below("HOME", ".config/containers/registries.conf"),
+        below("XDG_CONFIG_HOME", "containers/registries.conf"),
+    ];
+    (!own.iter().flatten().any(|file| file.exists())).then(|| SYSTEM.into())
 }
 
 /// The text with tables for these hosts; `None` where it says something of all of them, is not
