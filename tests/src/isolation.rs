@@ -50,9 +50,14 @@ pub fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
 ///
 /// Another process writes it: while this one holds the file open, a test beside it may fork, and
 /// the script would be "busy".
+///
+/// # Panics
+/// Where a link is there: what it leads to may be the machine's own program.
 pub fn stand_in(path: impl AsRef<Path>, script: &str) {
+    let path = path.as_ref();
+    assert!(!path.is_symlink(), "{} is a link: what it leads to would be overwritten", path.display());
     let mut cat = Command::new("sh");
-    cat.args(["-c", "cat >\"$0\" && chmod +x \"$0\""]).arg(path.as_ref()).stdin(Stdio::piped());
+    cat.args(["-c", "cat >\"$0\" && chmod +x \"$0\""]).arg(path).stdin(Stdio::piped());
     let mut cat = cat.spawn().expect("sh");
     let text = format!("#!/bin/sh\n{script}\n");
     cat.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("a pipe");

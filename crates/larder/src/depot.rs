@@ -103,7 +103,7 @@ impl Desk<'_> {
             None if self.project.profiles.is_empty() => {
                 "no profile: tiers are read, and not written\n".to_owned()
             }
-            None => "no profile is for this build\n".to_owned(),
+            None => format!("no profile is for this build{}\n", self.options.occasion.because()),
         };
         let text: String = lines.chain([profile]).collect();
         out.write_all(text.as_bytes())
@@ -233,6 +233,7 @@ impl Desk<'_> {
             };
             writeln!(out, "{image}  {short}  {word}").into_diagnostic().wrap_err("cannot write the list")?;
         }
+        tiers.tell_damage();
         Ok(Outcome::from_bool(all))
     }
 
@@ -292,7 +293,7 @@ impl Desk<'_> {
         match &self.options.route.profile {
             _ if is_written || self.project.profiles.is_empty() => Ok(()),
             Some(profile) => closed(&format!("the profile `{profile}` does not write it")),
-            None => closed("no profile is for this build"),
+            None => closed(&format!("no profile is for this build{}", self.options.occasion.because())),
         }
     }
 

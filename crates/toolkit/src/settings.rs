@@ -54,6 +54,13 @@ impl Environment {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// Where this user's larder keeps what it has to know of earlier runs, if there is such a
+    /// place: `larder` in the user's state folder.
+    #[must_use]
+    pub fn state_folder(&self) -> Option<Utf8PathBuf> {
+        self.user_folder("XDG_STATE_HOME", ".local/state").map(|dir| dir.join("larder"))
+    }
+
     /// Where the user's own settings are.
     fn user_file(&self) -> Option<Utf8PathBuf> {
         self.user_folder("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("larder/config.toml"))

@@ -195,6 +195,117 @@ fn services_are_chosen_and_the_others_stay_pinned() {
     assert!(list.contains("web") && !list.contains("later"), "{list}");
 }
 
+/// A folder of the machine's programs but those of compose, with these. Links: nothing is ever
+/// written there.
+fn path_with(project: &Project, folder: &str, programs: &[&str]) -> String {
+    let all = "for from in $(echo $PATH | tr : ' '); do ln -s $from/* . 2>/dev/null; done; rm -f *compose*";
+    let _ = project.run(&format!("mkdir ../{folder} && cd ../{folder} && {all}"));
+    for program in programs {
+        project.run(&format!("ln -s $(command -v {program}) ../{folder}/{program}")).ok();
+    }
+    project.session.aside(folder).into_string()
+}
+
+#[test]
+fn what_is_said_next_is_what_is_there() {
+    if !have(DOCKER.parts) {
+        return;
+    }
+    let project = Project::bare(&DOCKER);
+    project.run("larder bake --compose").ok();
+    let next = |path: &str| {
+        let said = project.run(&format!("PATH={path} larder bake --compose")).ok().stderr();
+        let command = said.split_once("next: `").expect("a next line").1;
+        command.split_once('`').expect("its end").0.to_owned()
+    };
+    let files = "-f docker-compose.yml -f docker-compose.larder.yml";
+    let only = path_with(&project, "only", &["docker-compose"]);
+    let line = next(&only);
+    // The engine's own command goes first, where it has one.
+    let has_own = project.run("docker compose version").code() == 0;
+    let program = if has_own { "docker compose" } else { "docker-compose" };
+    assert_eq!(line, format!("{program} {files} up --no-build"));
+    // It is there, and takes it.
+    project.run(&line.replace("up --no-build", "config -q")).ok();
+    // A docker that knows compose, in a folder of its own before the others.
+    let script = format!("if test \"$1 $2\" = 'compose version'; then exit 0; fi\nexec {only}/docker \"$@\"");
+    project.session.script("../knows/docker", &script);
+    let knows = project.session.aside("knows");
+    assert_eq!(next(&format!("{knows}:{only}")), format!("docker compose {files} up --no-build"));
+    // And where there is none at all, what most have.
+    let none = path_with(&project, "none", &[]);
+    assert_eq!(next(&none), format!("docker compose {files} up --no-build"));
+}
+
+#[test]
+fn what_is_said_next_is_podmans_own() {
+    if !have(PODMAN.parts) {
+        return;
+    }
+    let project = Project::bare(&PODMAN);
+    let said = project.run("larder bake --compose").ok().stderr();
+    assert!(said.contains("next: `podman-compose -f docker-compose.yml "), "{said}");
+}
+
+#[test]
+fn names_that_nothing_names_any_more_go() {
+    names_go(&DOCKER);
+}
+
+#[test]
+fn names_that_nothing_names_any_more_go_from_podman() {
+    names_go(&PODMAN);
+}
+
+fn names_go(engine: &Engine) {
+    if !have(engine.parts) {
+        return;
+    }
+    let project = Project::bare(engine);
+    let (bake, program) = ("larder bake --compose", engine.name);
+    let is_there = |name: &str| project.run(&format!("{program} image inspect {name}")).code() == 0;
+    project.run(bake).ok();
+    let (web, job) = (project.pinned("web"), project.pinned("job"));
+    project.run(&format!("{program} create --name {}-user {web} x", project.name)).ok();
+    // Another checkout of the same project has the same names.
+    project.run("mkdir ../other && cp -r . ../other && cd ../other && larder bake --compose").ok();
+    project.session.write("web/file", "two\n");
+    project.run(bake).ok();
+    let (web2, job2) = (project.pinned("web"), project.pinned("job"));
+    assert!(web2 != web && job2 != job && is_there(&web) && is_there(&job));
+    // The other one names its own no more, and a container uses one of them.
+    project.run("cd ../other && larder unbake").ok();
+    assert!(is_there(&web) && !is_there(&job) && is_there(&web2) && is_there(&job2));
+    project.run(&format!("{program} rm {}-user", project.name)).ok();
+    project.run("cd ../other && larder unbake").ok().says("nothing is baked into the files in");
+    assert!(!is_there(&web));
+    // A bake of a service that fails has named those before it.
+    project.session.write("web/file", "three\n");
+    project.session.write("job/Dockerfile", "FROM nothing\n");
+    project.run(bake).ends(2);
+    // A service that is there no more.
+    project
+        .session
+        .write("docker-compose.yml", "services: {web: {build: {context: web, args: {WORD: file}}}}\n");
+    project.session.write("web/file", "two\n");
+    project.run(&format!("{bake} --in-place")).ok();
+    let names = || {
+        let list = format!(
+            "{program} image ls --format '{{{{.Repository}}}}:{{{{.Tag}}}}' | grep {}- || true",
+            project.name
+        );
+        let text = project.run(&list).ok().stdout();
+        text.lines().map(|name| name.trim_start_matches("localhost/").to_owned()).collect::<Vec<_>>()
+    };
+    let pinned =
+        |names: &[String]| names.iter().filter(|name| name.contains(":larder-")).cloned().collect::<Vec<_>>();
+    assert_eq!(pinned(&names()), [web2]);
+    project.run("larder unbake").ok();
+    assert_eq!(pinned(&names()), [""; 0]);
+    // Its image has another name, and stays.
+    assert!(names().contains(&format!("{}-web:latest", project.name)), "{:?}", names());
+}
+
 #[test]
 fn a_check_and_a_failure_write_nothing() {
     if !have(DOCKER.parts) {

@@ -77,6 +77,44 @@ fn only_what_must_change_is_changed_and_all_comes_back() {
 }
 
 #[test]
+fn a_file_in_json_stays_json() {
+    if !have(&[Part::Docker, Part::DockerCompose]) {
+        return;
+    }
+    let session = baked();
+    let texts = [
+        "{\n  \"services\": {\n    \"web\": {\n      \"build\": \".\",\n      \"network_mode\": \"none\"\n    },\n    \"job\": {\"image\": \"old:1\", \"build\": {\"context\": \".\", \"target\": \"two\"}}\n  }\n}\n",
+        "{\"services\":{\"web\":{\"build\":\".\"},\"job\":{\"build\":{\"context\":\".\",\"target\":\"two\"},\"pull_policy\":null}}}",
+    ];
+    for text in texts {
+        session.write("docker-compose.json", text);
+        session.run("larder bake --compose docker-compose.json --in-place").ok();
+        let baked = fs::read_to_string(session.path("docker-compose.json")).expect("a file");
+        let mut json: serde_json::Value = serde_json::from_str(&baked).expect("JSON");
+        for service in ["web", "job"] {
+            let own = json["services"][service].as_object_mut().expect("a service");
+            assert!(
+                own.remove("image")
+                    .is_some_and(|image| image.as_str().is_some_and(|image| image.contains(":larder-")))
+            );
+            assert_eq!(own.remove("pull_policy").as_ref().and_then(serde_json::Value::as_str), Some("never"));
+        }
+        let lines = |text: &str| text.lines().map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
+        assert!(!text.contains("\n  ") || lines(text).difference(&lines(&baked)).count() == 1, "{baked}");
+        let images = session.run("docker-compose -f docker-compose.json config | grep image:").ok().stdout();
+        assert_eq!(images.matches(":larder-").count(), 2, "{images}");
+        session
+            .run("larder bake --compose docker-compose.json --in-place")
+            .ok()
+            .says("already pinned in place");
+        session.run("larder unbake").ok();
+        assert_eq!(fs::read_to_string(session.path("docker-compose.json")).expect("a file"), text);
+        session.run("rm docker-compose.json").ok();
+        is_as_before(&session);
+    }
+}
+
+#[test]
 fn what_was_edited_since_is_not_overwritten() {
     if !have(&[Part::Docker]) {
         return;

@@ -84,6 +84,14 @@ struct SlowLine<'a> {
     slow_seconds: f64,
 }
 
+/// What is printed with `--json` where a place answers, and could not do what it was asked for.
+#[derive(Serialize)]
+struct UnableLine<'a> {
+    tier: &'a Place,
+    /// The status that it answered with, from 500 on.
+    server_error: u16,
+}
+
 /// What `push --tier --json` prints where the place keeps what is damaged.
 #[derive(Serialize)]
 struct KeptLine<'a> {
@@ -119,6 +127,7 @@ impl Invocation<'_> {
         let config = self.tiers(place, args, registry)?;
         let found = tier::has(&config, place, &keys);
         self.tell_slow(place, &config)?;
+        self.tell_unable(place, found.as_ref().err())?;
         let found = found?;
         for (key, found) in keys.iter().zip(&found) {
             match found {
@@ -152,6 +161,7 @@ impl Invocation<'_> {
         let config = self.tiers(place, args, registry)?;
         let pulled = tier::pull(&store, &config, place, &key, notes.force, &self.bar());
         self.tell_slow(place, &config)?;
+        self.tell_unable(place, pulled.as_ref().err())?;
         let pulled = match pulled {
             Err(Error::Tier(tier::Error::Unsigned { .. })) => {
                 Self::unsigned(&key, place);
@@ -358,6 +368,13 @@ impl Invocation<'_> {
             out(Output::report().json(&SlowLine { tier: place, slow_seconds }))?;
         }
         Ok(())
+    }
+
+    fn tell_unable(&self, place: &Place, error: Option<&Error>) -> Result<()> {
+        match error.and_then(Error::server_error).filter(|_| self.view.common.json) {
+            Some(server_error) => out(Output::report().json(&UnableLine { tier: place, server_error })),
+            None => Ok(()),
+        }
     }
 
     fn tiers(&self, place: &Place, args: &TierArgs, registry: &RegistryArgs) -> Result<Config, Error> {

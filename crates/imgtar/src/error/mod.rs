@@ -298,6 +298,19 @@ impl Error {
         )
     }
 
+    /// The status, where a place that answers could not do what it was asked for (5xx): the next
+    /// thing that it is asked for may be there.
+    #[must_use]
+    pub fn server_error(&self) -> Option<u16> {
+        match self {
+            Self::Tier(tier::Error::Refused { status, .. })
+            | Self::Registry(registry::Error::Refused { status, .. }) => {
+                Some(*status).filter(|status| *status >= 500)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether it says that what a place holds is not what it should be, and not that the place
     /// could not be asked.
     pub(crate) fn is_about_content(&self) -> bool {

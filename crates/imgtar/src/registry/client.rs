@@ -15,7 +15,7 @@ use ureq::http::Method;
 use super::Config;
 use super::auth::{Auth, Scope};
 use super::pieces::{Pieces, is_refusal};
-use super::retry::{Failure, Patience, retrying};
+use super::retry::{Failure, Patience, asking, retrying};
 use super::transport::{Answer, Request, RequestBody, Transport};
 use super::url::{Origin, Url};
 use crate::error::Result;
@@ -27,6 +27,17 @@ const HUB_HOST: &str = "registry-1.docker.io";
 const REDIRECTS: usize = 5;
 /// How long this machine's own registry may take to show whether it speaks TLS.
 const PROBE: Duration = Duration::from_secs(10);
+
+/// The header of what knows the API of registries.
+const API_VERSION: &str = "docker-distribution-api-version";
+
+/// What a HEAD told.
+enum Head {
+    Says(Digest),
+    Absent,
+    /// A GET will tell.
+    Untold,
+}
 
 /// Speaks with one repository.
 pub struct Client {
@@ -101,20 +112,27 @@ impl Client {
     /// # Errors
     /// No connection; a registry that says no or lies.
     pub fn resolve(&self, target: &str) -> Result<Option<Digest>> {
-        let announced = retrying(self.patience, || {
+        let head = asking(self.patience, || {
             let answer = self.call(self.request(Method::HEAD, "manifests", target, None), &self.scope)?;
-            if answer.status == 200 {
-                return Ok(announced(&answer));
+            match answer.status {
+                200 => return Ok(announced(&answer).map_or(Head::Untold, Head::Says)),
+                // It speaks of its own API: that is no proxy which knows no HEAD.
+                404 if answer.header(API_VERSION).is_some() => return Ok(Head::Absent),
+                _ => {}
             }
             match self.refusal(answer, "HEAD", target) {
                 passing @ (Failure::Passing { .. } | Failure::Silent(_)) => Err(passing),
                 // Some registries say no to every HEAD, and not in one way: what a GET brings
                 // decides.
-                _ => Ok(None),
+                _ => Ok(Head::Untold),
             }
         })?;
-        let Some(digest) = announced else {
-            return Ok(self.manifest(target, None)?.map(|document| document.descriptor.digest));
+        let digest = match head {
+            Head::Says(digest) => digest,
+            Head::Absent => return Ok(None),
+            Head::Untold => {
+                return Ok(self.manifest(target, None)?.map(|document| document.descriptor.digest));
+            }
         };
         match target.parse::<Digest>().ok().filter(|wanted| *wanted != digest) {
             None => Ok(Some(digest)),

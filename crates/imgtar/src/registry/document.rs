@@ -11,7 +11,7 @@ use storekit::{ByteSize, Descriptor, Digest};
 use ureq::http::Method;
 
 use super::client::{Client, announced, is_type};
-use super::retry::retrying;
+use super::retry::{asking, retrying};
 use crate::error::Result;
 use crate::error::registry::{Error, tame};
 use crate::image::fetch::Document;
@@ -27,7 +27,7 @@ impl Client {
     /// As [`Client::resolve`]; a document of more than 20 MiB, or that is not what was asked for.
     pub fn manifest(&self, target: &str, expected: Option<&Descriptor>) -> Result<Option<Document>> {
         let media_type = expected.map(|descriptor| descriptor.media_type.as_str());
-        let found = retrying(self.patience, || {
+        let found = asking(self.patience, || {
             let answer =
                 self.call(self.request(Method::GET, "manifests", target, media_type), self.scope())?;
             match answer.status {

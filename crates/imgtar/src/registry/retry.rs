@@ -182,6 +182,24 @@ pub(crate) fn retrying<T>(
     }
 }
 
+/// The same, of a question: a place that is not waited for long says once more that it cannot
+/// answer it, and that counts.
+pub(crate) fn asking<T>(
+    patience: Patience,
+    mut attempt: impl FnMut() -> Result<T, Failure>,
+) -> Result<T, Error> {
+    let mut unable = 0;
+    retrying(patience, || {
+        attempt().map_err(|failure| match failure {
+            Failure::Passing { error, after } if !patience.insists && error.server_error().is_some() => {
+                unable += 1;
+                if unable > 1 { Failure::Final(error) } else { Failure::Passing { error, after } }
+            }
+            other => other,
+        })
+    })
+}
+
 /// What `Retry-After` asks for: seconds, or a date.
 pub(crate) fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
@@ -239,6 +257,22 @@ mod tests {
         });
         assert!(ended.is_err());
         assert_eq!(made, 4);
+    }
+
+    #[test]
+    fn a_question_that_a_place_cannot_answer_is_asked_twice() {
+        let asked = |patience: Patience, status: u16| {
+            let mut asked = 0;
+            let ended = asking(patience, || {
+                asked += 1;
+                let (asked, said) = ("GET x".to_owned(), String::new());
+                Err::<(), _>(Failure::passing(crate::error::registry::Error::Refused { asked, status, said }))
+            });
+            assert!(ended.is_err());
+            asked
+        };
+        let hasty = Patience { insists: false, ..quick() };
+        assert_eq!((asked(hasty, 500), asked(hasty, 429), asked(quick(), 500)), (2, 4, 4));
     }
 
     #[test]

@@ -376,7 +376,7 @@ pub(crate) fn each(
     let store = options.store.as_deref();
     let tiers = Tiers::new(&route, tools, &watched, options.store_flag.as_deref()).remembering(store);
     let warn = |trouble: &Trouble| trouble.tell(&watched);
-    std::thread::scope(|scope| {
+    let ended = std::thread::scope(|scope| {
         let queue = Queue::start(scope, &tiers, &warn);
         let mut oven = baker::Baker::new(options, tools, &watched, temp, &pieces);
         oven.owners = owners(project);
@@ -413,7 +413,9 @@ pub(crate) fn each(
             last.remember(oven.in_engines(), |name| project.images.iter().any(|image| image.name == name));
         }
         indexed
-    })?;
+    });
+    tiers.tell_damage();
+    ended?;
     runner.uninterrupted()?;
     if !options.check {
         tiers.remember(store);

@@ -16,6 +16,9 @@ use crate::tags::commit::difference;
 use crate::tags::plan::{Becomes, TagError, odd_git_tag, write};
 use crate::tags::push::Tagger;
 
+/// What is said where no profile's `when` fits.
+pub(crate) const NO_PROFILE: &str = "no profile of larder.toml is for this build (`--profile` names one)";
+
 /// Lists what becomes of the names of the profile's rules. Changes nothing. `No` where none would
 /// be given since files differ from the git commit.
 ///
@@ -36,7 +39,7 @@ pub(crate) fn list(
             }
             (Some(profile), _) => format!("the profile `{profile}` has no `tags`"),
             (None, true) => "larder.toml has no `[profile.NAME]` with `tags`".to_owned(),
-            (None, false) => "no profile of larder.toml is for this build; `--profile` names one".to_owned(),
+            (None, false) => NO_PROFILE.to_owned(),
         };
         runner.tell(&format!("no names in registries: {why}"));
     }

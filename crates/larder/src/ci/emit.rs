@@ -5,9 +5,14 @@
 //! jobs do nothing but fill the tiers: names in registries are the last job's to give, after all
 //! steps.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::writers::Writes;
+use super::writers::{Writes, writes_to};
+use crate::config::Project;
+use crate::config::image::Secret;
+use crate::config::tiers::tier::{Login, Place};
+use crate::process::command::quoted;
 
 /// Which CI a workflow is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,9 +32,98 @@ pub(super) struct Work {
     pub(super) writes: Writes,
     /// The variables that steps need.
     pub(super) secrets: Vec<String>,
+    /// Those that builds, tiers and signatures need, and on which builds each may be seen.
+    pub(super) keys: Keys,
+    /// The registries that jobs log in to: each host, and the variables.
+    pub(super) logins: Vec<(String, Login)>,
 }
 
+/// Variables by name, with the builds that have them.
+pub(super) type Keys = BTreeMap<String, Writes>;
+
 impl Work {
+    /// Adds what the jobs need that bake: what the file names, and where a bucket or a signature is
+    /// named, the variables that imgtar takes for it. A build that does not write a tier gets
+    /// neither its login nor the key that signs for it.
+    pub(super) fn add_keys(&mut self, forge: Forge, project: &Project) {
+        let builds = project.images.iter().filter_map(|image| image.as_build());
+        for secret in builds.flat_map(|build| build.secrets.values()) {
+            if let Secret::Variable(name) = secret {
+                self.keys.insert(name.clone(), Writes::Always);
+            }
+        }
+        for tier in &project.tiers {
+            let writes = writes_to(forge, &project.profiles, &tier.name);
+            if writes == Writes::Never {
+                continue;
+            }
+            let mut names = Vec::new();
+            match (&tier.place, &tier.login) {
+                (Place::Registry(repository), Some(login)) => {
+                    let host = repository.split('/').next().unwrap_or_default().to_owned();
+                    names.extend([login.user.clone(), login.password.clone()]);
+                    let one = (host, login.clone());
+                    if !self.logins.contains(&one) {
+                        self.logins.push(one);
+                    }
+                }
+                (Place::S3(_), _) => names.extend(BUCKET.map(str::to_owned)),
+                _ => {}
+            }
+            if !tier.signed_by.is_empty() {
+                names.push(SIGNING.to_owned());
+            }
+            for name in names {
+                let before = self.keys.remove(&name).unwrap_or_default();
+                self.keys.insert(name, before.or(writes.clone()));
+            }
+        }
+    }
+
+    /// The lines of a shell that log in; a build that has not got the variables does not.
+    fn login_lines(&self) -> impl Iterator<Item = (&Login, String)> {
+        self.logins.iter().map(|(host, login)| {
+            let Login { user, password } = login;
+            let host = quoted(host);
+            (login, format!("test -z \"${password}\" || printf %s \"${password}\" | docker login {host} --username \"${user}\" --password-stdin"))
+        })
+    }
+
+    /// The variable as GitHub gives it to a step: an empty text where the build may not see it.
+    fn github_value(&self, name: &str) -> String {
+        let secret = format!("secrets.{name}");
+        match self.keys.get(name).filter(|_| !self.secrets.iter().any(|own| own == name)) {
+            Some(Writes::Where(condition)) => {
+                let value = format!("${{{{ ({condition}) && {secret} || '' }}}}");
+                serde_json::Value::from(value).to_string()
+            }
+            _ => format!("${{{{ {secret} }}}}"),
+        }
+    }
+
+    /// The steps of GitHub's that log in.
+    fn github_logins(&self) -> String {
+        let step = |(login, line): (&Login, String)| {
+            format!("      - run: {line}\n{}", self.github_env([&login.user, &login.password].into_iter()))
+        };
+        self.login_lines().map(step).collect()
+    }
+
+    /// The `env` of a step of GitHub's.
+    fn github_env<'n>(&self, names: impl Iterator<Item = &'n String>) -> String {
+        let lines = names.map(|name| format!("          {name}: {}\n", self.github_value(name)));
+        let lines = lines.collect::<Vec<_>>().concat();
+        if lines.is_empty() { lines } else { format!("        env:\n{lines}") }
+    }
+
+    /// The variables of a step that bakes: those of logins were used before.
+    fn baking(&self) -> impl Iterator<Item = &String> {
+        let is_login = |name: &String| {
+            self.logins.iter().any(|(_, login)| [&login.user, &login.password].contains(&name))
+        };
+        self.keys.keys().filter(move |name| !is_login(name))
+    }
+
     /// The waves that have jobs of their own: none where no tier carries their images on.
     fn jobs(&self) -> &[Vec<String>] {
         if self.waves.len() > 1 && self.writes != Writes::Never { &self.waves } else { &[] }
@@ -44,6 +138,10 @@ impl Work {
         }
     }
 }
+
+/// The variables that imgtar takes for a bucket, and for signatures.
+const BUCKET: [&str; 2] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+const SIGNING: &str = "LARDER_SIGNING_KEY";
 
 const HEAD: &str = "# Written by `larder ci --emit`; run it again when larder.toml has changed.\n";
 
@@ -75,7 +173,8 @@ fn github(work: &Work) -> String {
         );
         text.push_str(&github_steps(
             "larder bake --to-tiers --summary \"$GITHUB_STEP_SUMMARY\" '${{ matrix.image }}'",
-            &[],
+            work,
+            work.baking(),
         ));
         before = Some(name);
     }
@@ -86,26 +185,26 @@ fn github(work: &Work) -> String {
         text.push_str("    if: ${{ !failure() && !cancelled() }}\n");
     }
     text.push_str("    runs-on: ubuntu-latest\n");
-    text.push_str(&github_steps("larder ci --annotate", &work.secrets));
+    let names: BTreeSet<_> = work.baking().chain(&work.secrets).collect();
+    text.push_str(&github_steps("larder ci --annotate", work, names.into_iter()));
     text
 }
 
-fn github_steps(run: &str, secrets: &[String]) -> String {
-    let mut text = format!(
-        "    steps:\n      - uses: actions/checkout@v4\n        with:\n          fetch-depth: 0\n      - run: pip install larder-tools\n      - run: {run}\n"
-    );
-    if !secrets.is_empty() {
-        text.push_str("        env:\n");
-        let line = |name: &String| format!("          {name}: ${{{{ secrets.{name} }}}}\n");
-        text.extend(secrets.iter().map(line));
-    }
-    text
+fn github_steps<'n>(run: &str, work: &Work, names: impl Iterator<Item = &'n String>) -> String {
+    format!(
+        "    steps:\n      - uses: actions/checkout@v4\n        with:\n          fetch-depth: 0\n      - run: pip install larder-tools\n{}      - run: {run}\n{}",
+        work.github_logins(),
+        work.github_env(names)
+    )
 }
 
 fn gitlab(work: &Work) -> String {
     let mut text = format!(
         "{HEAD}default:\n  image: {GITLAB_IMAGE}\n  services: [docker:dind]\n  before_script:\n    - apt-get update && apt-get install --yes --no-install-recommends docker-cli git\n    - pip install larder-tools\n\nvariables:\n  GIT_DEPTH: 0\n  DOCKER_HOST: tcp://docker:2376\n  DOCKER_TLS_VERIFY: 1\n  DOCKER_TLS_CERTDIR: /certs\n  DOCKER_CERT_PATH: /certs/client\n"
     );
+    // The variables themselves are the project's: GitLab gives them to all jobs, and those that are
+    // protected to protected branches and tags alone.
+    let logins = work.login_lines().map(|(_, line)| format!("    - {line}\n")).collect::<Vec<_>>().concat();
     let stages: Vec<_> = (1..=work.jobs().len()).map(|at| format!("wave-{at}")).collect();
     if !stages.is_empty() {
         let _ = write!(text, "\nstages: [{}, ci]\n", stages.join(", "));
@@ -115,7 +214,7 @@ fn gitlab(work: &Work) -> String {
         let _ = work.condition().iter().try_for_each(|only| writeln!(text, "  rules:\n    - if: {only}"));
         let _ = write!(
             text,
-            "  parallel:\n    matrix:\n      - IMAGE: [{}]\n  script:\n    - larder bake --to-tiers \"$IMAGE\"\n",
+            "  parallel:\n    matrix:\n      - IMAGE: [{}]\n  script:\n{logins}    - larder bake --to-tiers \"$IMAGE\"\n",
             list(images)
         );
     }
@@ -123,7 +222,10 @@ fn gitlab(work: &Work) -> String {
     if !stages.is_empty() {
         text.push_str("  stage: ci\n");
     }
-    text.push_str("  script:\n    - larder ci --junit larder-ci.xml\n  artifacts:\n    when: always\n    reports:\n      junit: larder-ci.xml\n");
+    let _ = write!(
+        text,
+        "  script:\n{logins}    - larder ci --junit larder-ci.xml\n  artifacts:\n    when: always\n    reports:\n      junit: larder-ci.xml\n"
+    );
     text
 }
 
@@ -141,7 +243,7 @@ mod tests {
     fn work() -> Work {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let waves = vec![names(&["base"]), names(&["app", "web\"x"])];
-        Work { waves, writes: Writes::Always, secrets: names(&["TOKEN"]) }
+        Work { waves, writes: Writes::Always, secrets: names(&["TOKEN"]), ..Work::default() }
     }
 
     #[track_caller]
@@ -221,6 +323,66 @@ mod tests {
         has(&text, &["\nci:\n  script:\n    - larder ci --junit larder-ci.xml\n"]);
     }
 
+    /// Two tiers by registry, of which pull requests write one; a signed bucket; a secret of a
+    /// build.
+    fn secretive(forge: Forge) -> Work {
+        let text = "[tier.team]\nregistry = \"r.example:5000/cache\"\nlogin = { user = \"TEAM_USER\", password = \"TEAM_TOKEN\" }\n\
+            [tier.scratch]\nregistry = \"r.example:5000/pr\"\nlogin = { user = \"PR_USER\", password = \"PR_TOKEN\" }\n\
+            [tier.depot]\ns3 = \"https://s3.example/b\"\nsigned-by = [\"ci.pub\"]\n\
+            [tier.unwritten]\nregistry = \"other.example/x\"\nlogin = { user = \"X\", password = \"Y\" }\nsigned-by = [\"x.pub\"]\n\
+            [profile.pr]\nwhen = { event = \"pull_request\" }\nread = [\"team\", \"unwritten\"]\nwrite = [\"scratch\"]\n\
+            [profile.dev]\nwhen = { branch = \"dev\" }\ntrust = 1\nwrite = [\"team\", \"depot\"]\n\
+            [image.base]\nsecrets = { hf = { env = \"HF_TOKEN\" } }\n";
+        let project = crate::config::parse(text).unwrap_or_else(|fault| panic!("{fault:?}"));
+        let mut work = Work { writes: super::super::writers::writes(forge, &project.profiles), ..work() };
+        work.add_keys(forge, &project);
+        work
+    }
+
+    #[test]
+    fn jobs_get_what_the_tiers_that_they_write_need_and_pull_requests_no_more() {
+        let text = workflow(Forge::GitHub, &secretive(Forge::GitHub));
+        let dev = "github.event_name != 'pull_request' && (github.ref_type == 'branch' && github.ref_name == 'dev')";
+        let guarded =
+            |name: &str| format!("          {name}: \"${{{{ ({dev}) && secrets.{name} || '' }}}}\"\n");
+        let pr = |name: &str| {
+            format!(
+                "          {name}: \"${{{{ (github.event_name == 'pull_request') && secrets.{name} || '' }}}}\"\n"
+            )
+        };
+        let login = |user: &str, password: &str| {
+            format!(
+                "      - run: test -z \"${password}\" || printf %s \"${password}\" | docker login r.example:5000 --username \"${user}\" --password-stdin\n        env:\n"
+            )
+        };
+        let logins = [
+            login("TEAM_USER", "TEAM_TOKEN") + &guarded("TEAM_USER") + &guarded("TEAM_TOKEN"),
+            login("PR_USER", "PR_TOKEN") + &pr("PR_USER") + &pr("PR_TOKEN"),
+        ]
+        .concat();
+        let keys = [guarded("AWS_ACCESS_KEY_ID"), guarded("AWS_SECRET_ACCESS_KEY")].concat()
+            + "          HF_TOKEN: ${{ secrets.HF_TOKEN }}\n"
+            + &guarded("LARDER_SIGNING_KEY");
+        let wave = format!(
+            "{logins}      - run: larder bake --to-tiers --summary \"$GITHUB_STEP_SUMMARY\" '${{{{ matrix.image }}}}'\n        env:\n{keys}"
+        );
+        assert_eq!(text.matches(&wave).count(), 2, "{text}");
+        let last = format!(
+            "{logins}      - run: larder ci --annotate\n        env:\n{keys}          TOKEN: ${{{{ secrets.TOKEN }}}}\n"
+        );
+        assert!(text.ends_with(&last), "{text}");
+        for odd in ["secrets.X ", "secrets.Y ", "other.example"] {
+            assert!(!text.contains(odd), "{text}");
+        }
+        let text = workflow(Forge::GitLab, &secretive(Forge::GitLab));
+        // No pipeline is of a merge request alone: GitLab's variables come by themselves.
+        assert_eq!(text.matches("    - test -z \"$TEAM_TOKEN\" || printf %s").count(), 3, "{text}");
+        assert!(
+            !text.contains("PR_TOKEN") && !text.contains("SIGNING") && !text.contains("secrets"),
+            "{text}"
+        );
+    }
+
     /// What a CI's reader makes of it, where Python's is there.
     #[test]
     fn it_is_yaml() {
@@ -233,6 +395,8 @@ mod tests {
             (Forge::GitLab, &work()),
             (Forge::GitHub, &only),
             (Forge::GitLab, &only),
+            (Forge::GitHub, &secretive(Forge::GitHub)),
+            (Forge::GitLab, &secretive(Forge::GitLab)),
         ] {
             let session = larder_tests::Session::of("/bin/true");
             let file = session.write("workflow.yml", workflow(forge, work));

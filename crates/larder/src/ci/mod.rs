@@ -287,6 +287,7 @@ pub fn emit(
             work.waves.iter_mut().skip(at).take(1).for_each(|wave| wave.push(baked.image.clone()));
         })?;
     }
+    work.add_keys(forge, project);
     let text = emit::workflow(forge, &work);
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())

@@ -21,7 +21,7 @@ pub(super) enum Writes {
 }
 
 impl Writes {
-    fn or(self, other: Self) -> Self {
+    pub(super) fn or(self, other: Self) -> Self {
         match (self, other) {
             (Self::Always, _) | (_, Self::Always) => Self::Always,
             (Self::Never, one) | (one, Self::Never) => one,
@@ -52,6 +52,16 @@ pub(super) fn writes(forge: Forge, profiles: &[Profile]) -> Writes {
         (true, Writes::Always) => Writes::Always,
         (true, Writes::Where(push)) => Writes::Where(format!("{own} || {push}")),
     }
+}
+
+/// The same, of one tier.
+pub(super) fn writes_to(forge: Forge, profiles: &[Profile], tier: &str) -> Writes {
+    let alone = |profile: &Profile| {
+        let mut profile = profile.clone();
+        profile.write.retain(|name| name == tier);
+        profile
+    };
+    writes(forge, &profiles.iter().map(alone).collect::<Vec<_>>())
 }
 
 /// Neither branch nor tag counts there, so the profile is known.

@@ -8,6 +8,7 @@ use super::{Process, is_missing, named_file};
 use crate::compose::{self, Order, Request, Surroundings};
 use crate::config::{self, Compose, Given};
 use crate::list;
+use crate::process::runner::Verbosity;
 
 /// larder.toml, where there is one, with its folder and what it says of compose files.
 struct Settings {
@@ -52,7 +53,8 @@ impl Process {
         args.names = prepared.names().to_vec();
         let routed = self.routed(prepared.project(), &args.profile, &runner)?;
         let options = self.bake_options(args, &root, routed);
-        prepared.bake(&options, &tools, &runner, &mut Output::report())
+        let state = self.environment.state_folder();
+        prepared.bake(&options, state.as_deref(), (&tools, &runner), &mut Output::report())
     }
 
     /// `unbake`.
@@ -63,7 +65,11 @@ impl Process {
         let settings = self.compose_settings(&args.project)?;
         let (files, directory) = (args.files.clone(), args.project_directory.clone());
         let request = Request { files, directory, ..Request::default() };
-        compose::unbake(&request, self.surroundings(settings.as_ref()), &mut Output::report())
+        let around = self.surroundings(settings.as_ref());
+        let runner = self.runner(around.folder, Verbosity::Normal);
+        let tools = self.tools(around.folder);
+        let state = self.environment.state_folder();
+        compose::unbake(&request, around, state.as_deref(), (&tools, &runner), &mut Output::report())
     }
 
     fn surroundings<'a>(&'a self, settings: Option<&'a Settings>) -> Surroundings<'a> {

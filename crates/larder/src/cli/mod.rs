@@ -19,6 +19,7 @@ use toolkit::{Environment, Outcome, Output, Settings, Signals};
 use crate::bake::{self, BakeError};
 use crate::ci::{self, Check};
 use crate::config;
+use crate::config::tiers::profile::Profile;
 use crate::depot::Desk;
 use crate::engine::Engine;
 use crate::init;
@@ -138,7 +139,7 @@ impl Process {
         let tools = self.tools_of(&root, &args.project);
         let mut routed = self.routed(&project, &args.profile, &runner)?;
         if args.to_tiers {
-            if let Some(why) = routed.route.unwritten() {
+            if let Some(why) = routed.route.unwritten(&routed.occasion.because()) {
                 runner.tell(&format!("nothing is baked: {why}"));
                 return Ok(Outcome::Yes);
             }
@@ -363,6 +364,9 @@ impl Process {
         let variable = || self.environment.get(PROFILE_VARIABLE).map(|name| (name, PROFILE_VARIABLE));
         let profile = occasion::choose(&project.profiles, flag.or_else(variable), &occasion)?;
         let route = Route::of(project, profile, self.is_read_only()?);
+        if flag.or_else(variable).is_none() && !project.profiles.is_empty() {
+            tell_untold(&occasion, profile, runner);
+        }
         if let Some(name) = &route.profile {
             runner.say(&format!("# the profile of this build: {name}"));
         }
@@ -459,6 +463,23 @@ impl Process {
         };
         Ok((root, config::load(&file, &given)?))
     }
+}
+
+/// Tells where git does not say which branch or tag is built, and a profile may be missed for that.
+fn tell_untold(occasion: &Occasion, profile: Option<&Profile>, runner: &Runner) {
+    let Some(untold) = &occasion.untold else { return };
+    let kind = if untold.is_trouble { "warning" } else { "note" };
+    let then = match profile {
+        Some(profile) if untold.is_trouble => {
+            format!("this counts as a build of the profile `{}`", profile.name)
+        }
+        None if untold.is_trouble || runner.verbosity() > Verbosity::Quiet => {
+            bake::tags::NO_PROFILE.to_owned()
+        }
+        // A profile that counts, and it is known that no other one does.
+        Some(_) | None => return,
+    };
+    runner.tell(&format!("{kind}: {then}: {}", untold.why));
 }
 
 /// `reference`.

@@ -1,6 +1,7 @@
 //! `bake --compose` and `unbake`: the files are read, their services baked, and the images pinned.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use toolkit::{Outcome, output};
@@ -8,6 +9,7 @@ use toolkit::{Outcome, output};
 use super::images::{Composed, Wanted, read};
 use super::load::Loader;
 use super::paths::{seen_from, tidy};
+use super::pinned::Pinned;
 use super::project::{Request, Surroundings, find};
 use super::source::ComposeError;
 use super::write::{self, Pins, Places, Standing, Step, Write, WriteError, originals};
@@ -18,6 +20,9 @@ use crate::engine::Engine;
 use crate::process::runner::{RunError, Runner, Verbosity};
 use crate::process::tools::Tools;
 use crate::report::{Baked, State};
+
+/// How long an engine may take to say whether it knows compose.
+const STARTER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is to be baked and where it is to be written.
 pub struct Order<'a> {
@@ -119,32 +124,41 @@ impl Prepared<'_> {
     }
 
     /// Bakes the services and pins their images. Nothing is written where one could not be baked,
-    /// or in a check.
+    /// or in a check. Names that earlier bakes gave and nothing names any more are taken away, as
+    /// `state`, the user's folder for such notes, has them.
     ///
     /// # Errors
     /// As those of a bake; what cannot be written.
     pub fn bake(
         &self,
         options: &Options,
-        tools: &Tools,
-        runner: &Runner,
+        state: Option<&Utf8Path>,
+        (tools, runner): (&Tools, &Runner),
         out: &mut (impl std::io::Write + ?Sized),
     ) -> miette::Result<Outcome> {
         self.composed.notes.iter().for_each(|note| output::say(&format!("warning: {note}")));
+        let is_check = options.check || options.prove;
+        let given = Pinned::new(state, &self.places.folder);
+        let using = given.using();
         let mut pins = Pins::new();
         let mut engines = BTreeMap::new();
         let mut note = |baked: &Baked| {
             let is_done = matches!(baked.state, State::Hit | State::Built);
-            if let Some(pinned) =
-                baked.pinned.as_ref().filter(|_| is_done && self.names().contains(&baked.image))
+            let Some(pinned) = baked.pinned.as_ref().filter(|_| is_done) else { return };
+            let engine = baked.engine.and_then(Engine::named);
+            // Also where another service fails, or only needs this one: the name is there.
+            if let Some(engine) = engine.filter(|_| !is_check)
+                && let Ok(_lock) = self.places.lock()
             {
+                given.add(engine, pinned);
+            }
+            if self.names().contains(&baked.image) {
                 pins.insert(baked.image.clone(), pinned.clone());
-                engines
-                    .extend(baked.engine.and_then(Engine::named).map(|engine| (baked.image.clone(), engine)));
+                engines.extend(engine.map(|engine| (baked.image.clone(), engine)));
             }
         };
         let outcome = bake::bake_and(&self.project, options, tools, runner, &mut note, out)?;
-        if outcome != Outcome::Yes || options.check || options.prove {
+        if outcome != Outcome::Yes || is_check {
             return Ok(outcome);
         }
         let lock = self.places.lock()?;
@@ -155,17 +169,19 @@ impl Prepared<'_> {
             runner.say(&step.to_string());
         }
         write::carry_out(&steps)?;
+        // A larder without notes has pinned these.
+        for (service, old) in write::all_pins(&standing, &Pins::new(), |_| true) {
+            if let Some(engine) = engines.get(&service).filter(|_| self.is_own(&service, &old)) {
+                given.add(*engine, &old);
+            }
+        }
+        drop(using);
+        given.take_away(&all.values().map(String::as_str).collect(), (tools, runner))?;
         drop(lock);
         if runner.verbosity() > Verbosity::Quiet {
             let is_podmans = !engines.is_empty() && engines.values().all(|engine| *engine == Engine::Podman);
-            self.say(&all, steps.is_empty(), if is_podmans { "podman-compose" } else { "docker compose" });
-        }
-        let before = write::all_pins(&standing, &Pins::new(), |_| true);
-        for (service, engine) in &engines {
-            let old = before.get(service).filter(|old| !all.values().any(|image| image == *old));
-            if let Some(old) = old.filter(|old| self.is_own(service, old)) {
-                Self::forget(old, *engine, tools, runner)?;
-            }
+            let engine = if is_podmans { Engine::Podman } else { Engine::Docker };
+            self.say(&all, steps.is_empty(), &self.starter(engine, tools, runner)?);
         }
         Ok(outcome)
     }
@@ -191,14 +207,27 @@ impl Prepared<'_> {
         own.is_some_and(|own| image.starts_with(&format!("{}:{PINNED}", own.pin)))
     }
 
-    /// Takes the name of an image away that nothing names any more. What a container still uses
-    /// stays.
-    fn forget(image: &str, engine: Engine, tools: &Tools, runner: &Runner) -> Result<(), RunError> {
-        let remove = tools.engine(engine, "image").args(["rm", image]);
-        match runner.ask(&remove) {
+    /// What starts services on the engine here: the engine's own command, or the program on PATH.
+    /// Where there is none, the usual one.
+    fn starter(&self, engine: Engine, tools: &Tools, runner: &Runner) -> Result<String, RunError> {
+        let path = self.order.around.variables.get("PATH").map_or("", String::as_str);
+        let is_there =
+            |program: &str| std::env::split_paths(path).any(|folder| folder.join(program).is_file());
+        let own = tools.engine(engine, "compose");
+        let has_own = || match runner.ask(&own.clone().arg("version").within(Some(STARTER_PATIENCE))) {
             Err(error) if error.is_interruption() => Err(error),
-            _ => Ok(()),
-        }
+            ended => Ok(ended.is_ok_and(|(status, _)| status.success())),
+        };
+        let program = format!("{}-compose", engine.name());
+        // podman's own needs one of the programs, and says so each time.
+        let program_first = engine == Engine::Podman && is_there(&program);
+        Ok(if !program_first && has_own()? {
+            own.to_string()
+        } else if is_there(&program) || engine == Engine::Podman {
+            program
+        } else {
+            own.to_string()
+        })
     }
 
     fn say(&self, pins: &Pins, as_before: bool, program: &str) {
@@ -217,13 +246,15 @@ impl Prepared<'_> {
     }
 }
 
-/// Takes back what bakes have written into a project.
+/// Takes back what bakes have written into a project, and the names that they gave to images.
 ///
 /// # Errors
 /// Files that are not there; files that somebody has edited since.
 pub fn unbake(
     request: &Request,
     around: Surroundings<'_>,
+    state: Option<&Utf8Path>,
+    (tools, runner): (&Tools, &Runner),
     out: &mut (impl std::io::Write + ?Sized),
 ) -> miette::Result<Outcome> {
     use miette::{IntoDiagnostic, WrapErr};
@@ -234,5 +265,10 @@ pub fn unbake(
     }
     let written = said.iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
     written.into_diagnostic().wrap_err("cannot write to stdout")?;
+    let _lock = places.lock()?;
+    // Somebody may bake again already.
+    let named = write::all_pins(&places.standing()?, &Pins::new(), |_| true);
+    let named = named.values().map(String::as_str).collect();
+    Pinned::new(state, &places.folder).take_away(&named, (tools, runner))?;
     Ok(Outcome::Yes)
 }

@@ -17,6 +17,29 @@ pub(crate) struct EnvFault {
     pub(crate) message: String,
     pub(crate) at: Range<usize>,
     pub(crate) help: String,
+    /// Whether it is in a value.
+    is_value: bool,
+}
+
+/// What stands for a value.
+const MASK: &str = "***";
+
+/// With each letter and digit masked.
+fn masked(text: &str) -> String {
+    text.chars().map(|c| if c.is_alphanumeric() { '*' } else { plain(c) }).collect()
+}
+
+/// As it can be printed, letter by letter.
+fn shown(text: &str) -> String {
+    text.chars().map(plain).collect()
+}
+
+fn plain(c: char) -> char {
+    match c {
+        '\u{feff}' => ' ',
+        c if c.is_control() && c != '\t' => '?',
+        c => c,
+    }
 }
 
 impl EnvFault {
@@ -26,6 +49,28 @@ impl EnvFault {
             return self;
         }
         Self { message: format!("the value of `{name}`: {}", self.message), ..self }
+    }
+
+    /// The line of the text where it is, and the place in that. Nothing of a value is in it, nor of
+    /// a name that is none: that may be the next line of a value without quotes.
+    pub(crate) fn excerpt(&self, text: &str) -> (String, Range<usize>) {
+        let start = text.get(..self.at.start).and_then(|before| before.rfind('\n')).map_or(0, |end| end + 1);
+        let line = text.get(start..).unwrap_or_default();
+        let line = line.split('\n').next().unwrap_or_default().trim_end();
+        let at = self.at.start - start;
+        let end = (self.at.end - start).min(line.len());
+        let [before, marked, after] =
+            [line.get(..at), line.get(at..end), line.get(end..)].map(Option::unwrap_or_default);
+        if self.is_value {
+            let before = shown(before);
+            let place = before.len()..before.len() + MASK.len();
+            return (before + MASK, place);
+        }
+        let (before, marked) = (masked(before), shown(marked));
+        let place = before.len()..before.len() + marked.len();
+        let name = after.split_inclusive(['=', ':']).next().unwrap_or_default();
+        let rest = if name.len() < after.len() { MASK } else { "" };
+        (format!("{before}{marked}{}{rest}", masked(name)), place)
     }
 
     /// The line and the column of the text where it is, from 1 on; columns are letters.
@@ -129,6 +174,7 @@ impl<'t> Reader<'t> {
                 message,
                 at,
                 help: "write `NAME=value`; a comment begins with `#`".to_owned(),
+                is_value: false,
             });
         }
         self.at += end.map_or(line.len(), |end| end + 1);
@@ -163,6 +209,7 @@ impl<'t> Reader<'t> {
             message: told(&unfit),
             at: start..self.at,
             help: format!("{}; between single quotes, `$` stands for itself", unfit.help()),
+            is_value: true,
         })?;
         self.counted(value, start)
     }
@@ -172,6 +219,7 @@ impl<'t> Reader<'t> {
             message: "the file's values are too long together".to_owned(),
             at: start..self.at,
             help: "no more than 4 MiB of variables are taken from one file".to_owned(),
+            is_value: true,
         })?;
         Ok(value)
     }
@@ -202,6 +250,7 @@ impl<'t> Reader<'t> {
             message: "the quotes do not end".to_owned(),
             at: start..start + self.line().trim_end().len(),
             help: format!("a value that begins with {quote} ends with {quote}"),
+            is_value: true,
         })
     }
 }
@@ -325,6 +374,27 @@ B=$$C"#,
             marked(&format!("A0=xxxxxxxx\n{doubling}")).0,
             "the value of `A19`: its variables make too much of it"
         );
+    }
+
+    #[test]
+    fn the_excerpt_has_no_value_and_marks_the_place() {
+        let shown = |text: &str| {
+            let fault = read(text, &outer, &mut BTreeMap::new()).expect_err(text);
+            let (line, at) = fault.excerpt(text);
+            let marked = line.get(at).expect("a place").to_owned();
+            (line, marked)
+        };
+        let is = |text: &str, line: &str, marked: &str| {
+            assert_eq!(shown(text), (line.to_owned(), marked.to_owned()), "{text:?}");
+        };
+        is("A=s3cret\n export TOKEN = 's3cret\nmore", " export TOKEN = ***", "***");
+        is("A='s3cret\r\nmore'\r\nB=\"s3cret\r\n", "B=***", "***");
+        is("B C=s3cret # x", "* *=***", " ");
+        is("A=-----KEY\nMIIs3cret+abc/=\n", "*********+***/=", "+");
+        is("A!", "*!", "!");
+        is("\u{feff}Ä=b$s3cret${", "\u{20}Ä=***", "***");
+        is("A\u{7}B=s3cret", "*?*=***", "?");
+        is("A\u{a0}B=s3cret", "*\u{a0}*=***", "\u{a0}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use storekit::files::replace::read_capped;
 use super::interpolate::{Interpolation, Unfit};
 use super::merge::merged;
 use super::paths::{Base, seen_from};
-use super::source::{ComposeError, Fault, Place, Sources};
+use super::source::{ComposeError, Fault, MisreadVariables, OneLine, Place, Sources};
 use super::yaml::{self, Map, Node, Value};
 use super::{env_file, known};
 
@@ -215,7 +215,7 @@ impl<'a> Loader<'a> {
     ///
     /// # Errors
     /// A file that is not there or says something wrong. It may have secrets, so nothing of it is
-    /// shown but the place, and the variable's name.
+    /// shown but the place, and the variable's name, with the rest of the line masked.
     pub(super) fn variables(
         &mut self,
         paths: &[Utf8PathBuf],
@@ -227,9 +227,11 @@ impl<'a> Loader<'a> {
             let read = env_file::read(&text, &|name| set.get(name).cloned(), &mut own);
             read.map_err(|fault| {
                 let (line, column) = fault.place(&text);
+                let (masked, at) = fault.excerpt(&text);
                 let env_file::EnvFault { message, help, .. } = fault;
                 let path = seen_from(self.shown_from, path);
-                ComposeError::Variables { path, line, column, message, help }
+                let excerpt = OneLine { file: path.to_string(), number: line, text: masked };
+                Box::new(MisreadVariables { path, line, column, message, excerpt, at: at.into(), help })
             })?;
         }
         for (name, value) in own {

@@ -11,6 +11,7 @@ mod known;
 mod load;
 mod merge;
 mod paths;
+mod pinned;
 mod project;
 mod source;
 mod values;
@@ -19,5 +20,5 @@ pub(crate) mod yaml;
 
 pub use self::command::{Order, Prepared, prepare, unbake};
 pub use self::project::{Request, Surroundings};
-pub use self::source::{ComposeError, Misread};
+pub use self::source::{ComposeError, Misread, MisreadVariables};
 pub use self::write::WriteError;

@@ -1,7 +1,9 @@
 //! The texts that a compose project is read from, and what is wrong in them, with the line marked.
 
 use camino::{Utf8Path, Utf8PathBuf};
-use miette::{Diagnostic, NamedSource, SourceSpan};
+use miette::{
+    Diagnostic, MietteError, MietteSpanContents, NamedSource, SourceCode, SourceSpan, SpanContents,
+};
 use storekit::printable;
 use thiserror::Error;
 
@@ -29,9 +31,9 @@ pub enum ComposeError {
     #[diagnostic(code(larder::compose_not_text), help("save the file as UTF-8"))]
     NotText { path: Utf8PathBuf, line: usize },
 
-    #[error("`{path}` is not understood: line {line}, column {column}: {message}")]
-    #[diagnostic(code(larder::compose_variables), help("{help}"))]
-    Variables { path: Utf8PathBuf, line: usize, column: usize, message: String, help: String },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Variables(#[from] Box<MisreadVariables>),
 
     #[error("the compose files have no service `{name}`")]
     #[diagnostic(code(larder::compose_no_service))]
@@ -90,6 +92,47 @@ pub struct Misread {
     at: Option<SourceSpan>,
     #[help]
     help: String,
+}
+
+/// A file of variables that says something that is not understood. Its values may be secrets: none
+/// is shown.
+#[derive(Debug, Error, Diagnostic)]
+#[error("`{path}` is not understood: line {line}, column {column}: {message}")]
+#[diagnostic(code(larder::compose_variables))]
+pub struct MisreadVariables {
+    pub(crate) path: Utf8PathBuf,
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+    pub(crate) message: String,
+    #[source_code]
+    pub(crate) excerpt: OneLine,
+    #[label("here")]
+    pub(crate) at: SourceSpan,
+    #[help]
+    pub(crate) help: String,
+}
+
+/// A line of a file, without the others.
+#[derive(Debug)]
+pub(crate) struct OneLine {
+    pub(crate) file: String,
+    /// From 1 on.
+    pub(crate) number: usize,
+    pub(crate) text: String,
+}
+
+impl SourceCode for OneLine {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let part = self.text.read_span(span, before, after)?;
+        let (data, at, column) = (part.data(), *part.span(), part.column());
+        let line = self.number.saturating_sub(1);
+        Ok(Box::new(MietteSpanContents::new_named(self.file.clone(), data, at, line, column, 1)))
+    }
 }
 
 /// What is wrong, and where.

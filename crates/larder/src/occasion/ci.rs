@@ -30,7 +30,8 @@ fn of(event: &str, branch: Option<&str>, tag: Option<&str>, sha: Option<&str>) -
     let own = |value: Option<&str>| value.filter(|_| !is_foreign).map(str::to_owned);
     let tag = own(tag);
     let branch = own(branch).filter(|_| tag.is_none());
-    Occasion { event: Some(event.to_owned()), branch, tag, sha: sha.map(str::to_owned), is_local: false }
+    let sha = sha.map(str::to_owned);
+    Occasion { event: Some(event.to_owned()), branch, tag, sha, ..Occasion::default() }
 }
 
 fn actions(get: Get<'_>) -> Occasion {

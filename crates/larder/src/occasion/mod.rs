@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::config::tiers::profile::{Profile, When};
 use crate::config::tiers::version::Version;
 use crate::process::command::Cmd;
-use crate::process::runner::Runner;
+use crate::process::runner::{Runner, code};
 use toolkit::nearest::question;
 
 /// The variable that names the profile.
@@ -31,6 +31,17 @@ pub struct Occasion {
     pub sha: Option<String>,
     /// Whether git alone has said it.
     pub is_local: bool,
+    /// Why git has told neither branch nor tag.
+    pub untold: Option<Untold>,
+}
+
+/// Why git tells neither branch nor tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Untold {
+    /// In words.
+    pub why: String,
+    /// Whether there may be one all the same.
+    pub is_trouble: bool,
 }
 
 impl Occasion {
@@ -56,8 +67,43 @@ impl Occasion {
         let tag = sha.is_some().then(tag).flatten();
         let branch = || ask(&["symbolic-ref", "-q", "--short", "HEAD"]);
         let branch = if tag.is_some() { None } else { branch() };
-        Self { event: None, branch, tag, sha, is_local: true }
+        let is_told = sha.is_some() && (branch.is_some() || tag.is_some());
+        let untold = if is_told { None } else { Some(untold(sha.is_some(), runner)) };
+        Self { event: None, branch, tag, sha, is_local: true, untold }
     }
+
+    /// Why no more is known of it, to be put behind a sentence; empty where all is known.
+    #[must_use]
+    pub fn because(&self) -> String {
+        self.untold.as_ref().map(|untold| format!(": {}", untold.why)).unwrap_or_default()
+    }
+}
+
+/// Why git, asked in the runner's folder, does not tell a branch, a tag or a commit.
+fn untold(has_commit: bool, runner: &Runner) -> Untold {
+    // Its words are looked at.
+    let line = "LC_ALL=C git rev-parse --is-shallow-repository 2>&1";
+    let answer = runner.ask(&Cmd::new("sh").args(["-c", line]));
+    let (code, said) = answer.map_or((None, Vec::new()), |(status, said)| (code(status), said));
+    let said = String::from_utf8_lossy(&said);
+    let first = said.lines().next().unwrap_or_default();
+    let (why, is_trouble) = match code {
+        None | Some(126 | 127) => ("git cannot be run".to_owned(), true),
+        Some(0) if !has_commit => ("the git repository has no commit".to_owned(), false),
+        Some(0) if first == "true" => {
+            let why = "git is at a commit of no branch and no tag; the clone is shallow, and may lack its tags (`git fetch --tags`)";
+            (why.to_owned(), false)
+        }
+        Some(0) => ("git is at a commit of no branch and no tag".to_owned(), false),
+        Some(_) if first.contains("not a git repository") => {
+            ("the folder is in no git repository".to_owned(), false)
+        }
+        Some(_) => {
+            let first = first.strip_prefix("fatal: ").unwrap_or(first);
+            (format!("git says: {}", storekit::printable(first)), true)
+        }
+    };
+    Untold { why, is_trouble }
 }
 
 /// Of the tags of a commit, a line each, the one with the highest version, else the first.

@@ -37,14 +37,25 @@ pub(super) struct Reached<'a> {
     changed: Condvar,
     tally: Mutex<Tally>,
     pub(super) noted: Mutex<Known>,
-    /// The keys under which something damaged was found.
-    damaged: Mutex<BTreeSet<String>>,
+    /// What was found to be damaged in it.
+    damage: Mutex<Damage>,
     /// Whether it is known to keep what is damaged.
     keeps_damage: AtomicBool,
     /// What it was seen to have.
     seen: Seen,
     /// How long its slow answers were waited for.
     slow: Mutex<Duration>,
+}
+
+/// What of a tier is damaged: each counts as missing, for its key alone.
+#[derive(Default)]
+struct Damage {
+    keys: BTreeSet<String>,
+    /// Those of them that the tier could not answer for.
+    unable: BTreeSet<String>,
+    /// What `imgtar` said of the first.
+    said: Vec<u8>,
+    first: String,
 }
 
 /// What is known of a tier in this run.
@@ -128,6 +139,13 @@ struct Moved {
 #[derive(Deserialize)]
 struct Slow {
     slow_seconds: f64,
+}
+
+/// What imgtar says with `--json` where a place answers, and could not do what it was asked for.
+#[derive(Deserialize)]
+struct Unable {
+    #[expect(dead_code, reason = "that it is there says all")]
+    server_error: u16,
 }
 
 /// What `imgtar push --json` says where a place keeps what is damaged.
@@ -269,6 +287,9 @@ impl<'a> Tiers<'a> {
 
     fn has(&self, at: usize, key: &str) -> Result<Asked<bool>, RunError> {
         let Some(reached) = self.all.get(at) else { return Ok(Asked::LeftOut(None)) };
+        if self.is_damaged(at, key) {
+            return Ok(Asked::Answer(false));
+        }
         reached.ask(|| {
             let cmd = self.imgtar("has", key, reached).arg("--json").within(Some(reached.limit()));
             let (code, answer, said) = self.run(&cmd)?;
@@ -281,6 +302,10 @@ impl<'a> Tiers<'a> {
                     reached.seen.remove(key);
                     // What is there and not taken.
                     self.runner.release(&said);
+                    Ok(false)
+                }
+                _ if is_unable(&answer) && reached.is_unable_for(key) => {
+                    self.note_damage(reached, key, said);
                     Ok(false)
                 }
                 _ => Err(said),
@@ -303,7 +328,6 @@ impl<'a> Tiers<'a> {
         let cmd = self.imgtar("pull", key, reached).arg("--json");
         let (code, answer, said) = self.run(&if over { cmd.arg("--force") } else { cmd })?;
         let is_slow = reached.waited(&answer);
-        let tier = &reached.tier.name;
         let pulled = match code {
             Some(0) => {
                 let mut tally = locked(&reached.tally);
@@ -314,13 +338,12 @@ impl<'a> Tiers<'a> {
             }
             Some(1) => Pulled::Gone,
             Some(3) => {
-                reached.seen.remove(key);
-                let is_news = locked(&reached.damaged).insert(key.to_owned());
-                let message = format!(
-                    "what the tier `{tier}` has under {} is damaged, and counts as missing",
-                    short(key)
-                );
-                Pulled::Failed(is_news.then_some(Trouble { message, said }))
+                self.note_damage(reached, key, said);
+                Pulled::Failed(None)
+            }
+            _ if !is_slow && is_unable(&answer) && reached.is_unable_for(key) => {
+                self.note_damage(reached, key, said);
+                Pulled::Failed(None)
             }
             _ if is_slow => Pulled::Failed(None),
             _ => Pulled::Failed(reached.leave_out(State::Down, said)),
@@ -378,9 +401,36 @@ impl<'a> Tiers<'a> {
         Ok(reached.leave_out(State::Unwritable, said))
     }
 
+    fn note_damage(&self, reached: &Reached<'_>, key: &str, said: Vec<u8>) {
+        reached.seen.remove(key);
+        let mut damage = locked(&reached.damage);
+        if damage.keys.is_empty() {
+            (damage.first, damage.said) = (key.to_owned(), said);
+        }
+        if damage.keys.insert(key.to_owned()) {
+            self.runner.say(&format!("# damaged in the tier `{}`: {key}", reached.tier.name));
+        }
+    }
+
+    /// Warns of what was found to be damaged, once for each tier.
+    pub(crate) fn tell_damage(&self) {
+        for reached in &self.all {
+            let damage = locked(&reached.damage);
+            let (tier, first) = (&reached.tier.name, short(&damage.first));
+            let message = match damage.keys.len() {
+                0 => continue,
+                1 => format!("what the tier `{tier}` has under {first} is damaged, and counts as missing"),
+                many => format!(
+                    "what the tier `{tier}` has under {many} keys is damaged, and counts as missing (`-v` names them), as under {first}"
+                ),
+            };
+            Trouble { message, said: damage.said.clone() }.tell(self.runner);
+        }
+    }
+
     /// Whether what the tier has under the key was found to be damaged in this run.
     pub(crate) fn is_damaged(&self, at: usize, key: &str) -> bool {
-        self.all.get(at).is_some_and(|reached| locked(&reached.damaged).contains(key))
+        self.all.get(at).is_some_and(|reached| locked(&reached.damage).keys.contains(key))
     }
 
     /// The same, of the tier of that name.
@@ -459,6 +509,11 @@ fn slow_of(answer: &[u8]) -> Duration {
     each.fold(Duration::ZERO, Duration::saturating_add)
 }
 
+/// Whether the answer says that the place could not do what it was asked for.
+fn is_unable(answer: &[u8]) -> bool {
+    lines::<Unable>(answer).next().is_some()
+}
+
 /// Whether the answer of a push says that the place keeps what is damaged.
 fn is_kept(answer: &[u8]) -> bool {
     lines::<Kept>(answer).next().is_some()
@@ -477,7 +532,7 @@ impl<'a> Reached<'a> {
             changed: Condvar::new(),
             tally: Mutex::default(),
             noted: Mutex::default(),
-            damaged: Mutex::default(),
+            damage: Mutex::default(),
             keeps_damage: AtomicBool::new(false),
             seen: Seen::default(),
             slow: Mutex::default(),
@@ -507,6 +562,14 @@ impl<'a> Reached<'a> {
         let mut slow = locked(&self.slow);
         *slow = slow.saturating_add(slow_of(answer));
         *slow >= self.tier.timeout.0
+    }
+
+    /// Notes that it answers, and not for this key. Not where that is so of another one, too: then
+    /// it is the tier's own trouble.
+    fn is_unable_for(&self, key: &str) -> bool {
+        let mut damage = locked(&self.damage);
+        damage.unable.insert(key.to_owned());
+        damage.unable.len() == 1
     }
 
     fn too_slow(&self) -> Vec<u8> {

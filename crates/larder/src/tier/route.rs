@@ -56,12 +56,13 @@ impl Route {
         }
     }
 
-    /// Why nothing goes to a tier, where nothing does.
+    /// Why nothing goes to a tier, where nothing does; `because`: why no more is known of the
+    /// build.
     #[must_use]
-    pub(crate) fn unwritten(&self) -> Option<String> {
+    pub(crate) fn unwritten(&self, because: &str) -> Option<String> {
         self.write.is_empty().then(|| match &self.profile {
             Some(profile) => format!("the profile `{profile}` writes no tier"),
-            None => "no profile is for this build, so no tier is written".to_owned(),
+            None => format!("no profile is for this build, so no tier is written{because}"),
         })
     }
 }

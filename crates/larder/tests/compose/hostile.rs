@@ -102,6 +102,9 @@ fn files_that_are_none_are_said_to_be_none() {
     session.write(".env", "A=1\nTOKEN= \"s3cret\nB=2\n");
     let text = named("env.yml");
     assert!(text.contains("line 2, column 8: the value of `TOKEN`: the quotes do not end"), "{text}");
+    // The line is shown, and marked, without its value.
+    assert!(text.contains(".env:2:8]") && text.contains("2 │ TOKEN= ***"), "{text}");
+    assert!(!text.contains("A=") && !text.contains("B="), "{text}");
     assert!(!text.contains("s3cret"), "{text}");
 }
 

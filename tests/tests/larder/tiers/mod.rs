@@ -1,6 +1,7 @@
 //! Images in other places (here), who may write and is believed (`trust`), and names in registries
 //! (`names`).
 
+mod checkouts;
 mod names;
 mod trust;
 
@@ -122,6 +123,75 @@ fn what_is_damaged_in_a_registry_counts_as_missing_there_and_is_mended() {
     let ran = session.run("LARDER_DIR=../d larder bake -j1").ok().says("no push mends it");
     assert_eq!(ran.stderr().matches("keeps what is damaged").count(), 1, "{ran}");
     assert!(ran.stdout().contains("2 images: 1 hit, 1 built"), "{ran}");
+}
+
+/// Five images of layers of their own in a registry, baked on the machine `a`.
+fn several() -> Option<Scene> {
+    let tiers = |host: &str| {
+        format!(
+            "[tier.team]\nregistry = \"{host}/cache\"\n[profile.all]\nread = [\"team\"]\nwrite = [\"team\"]\n"
+        )
+    };
+    let scene = Scene::start(tiers)?;
+    let session = &scene.session;
+    let mut file = session.run("cat larder.toml").ok().stdout();
+    for name in ["one", "two", "three", "four"] {
+        session.write(&format!("{name}/file"), name);
+        file += &image(session).replace("app", name).replace("\"src\"", &format!("\"{name}\""));
+    }
+    session.write("larder.toml", file);
+    session.write("src/file", "zero");
+    session.run("LARDER_DIR=../a larder bake").ok();
+    Some(scene)
+}
+
+/// The key of an image.
+fn key_of(session: &Session, image: &str) -> String {
+    let rows = session.run("LARDER_DIR=../a imgtar ls --json").ok().rows();
+    let row = rows.iter().find(|row| row["image"] == image).expect("it is stored");
+    row["key"].as_str().expect("a key").to_owned()
+}
+
+#[test]
+fn several_damaged_images_of_a_tier_are_one_warning() {
+    let Some(scene) = several() else { return };
+    let session = &scene.session;
+    // The layers of all of them are gone; the documents stand.
+    session.run("find ../registry/data -path '*/blobs/*' -name data -size -4k -exec sh -c 'head -c 1 \"$1\" | grep -q \"{\" || rm \"$1\"' sh {} ';'").ok();
+    let ran = session
+        .run("LARDER_DIR=../b larder bake")
+        .ok()
+        .says("what the tier `team` has under 5 keys is damaged");
+    assert!(ran.stdout().contains("5 images: 5 built"), "{ran}");
+    assert_eq!(ran.stderr().matches("warning:").count(), 1, "{ran}");
+    let key = key_of(session, "two");
+    let named = format!("# damaged in the tier `team`: {key}");
+    assert!(!ran.stderr().contains(&named), "{ran}");
+    assert!(session.run("LARDER_DIR=../c LARDER_READ_ONLY=1 larder bake").ok().stdout().contains("5 hits"));
+}
+
+#[test]
+fn a_key_that_a_registry_cannot_answer_for_is_missing_and_two_are_the_registrys_trouble() {
+    let Some(scene) = several() else { return };
+    let session = &scene.session;
+    let breaks = |image: &str| {
+        let key = key_of(session, image);
+        let link = format!(
+            "../registry/data/docker/registry/v2/repositories/cache/_manifests/tags/{key}/current/link"
+        );
+        session.run(&format!("echo no digest >{link}")).ok();
+        key
+    };
+    let key = breaks("two");
+    let ran = session.run("LARDER_READ_ONLY=1 LARDER_DIR=../b larder bake -v").ok();
+    assert!(ran.stdout().contains("5 images: 4 hits, 1 built"), "{ran}");
+    assert!(ran.stderr().contains(&format!("# damaged in the tier `team`: {key}")), "{ran}");
+    assert!(ran.stderr().contains("answered 500") && !ran.stderr().contains("left out"), "{ran}");
+    breaks("three");
+    let ran = session.run("LARDER_READ_ONLY=1 LARDER_DIR=../c larder bake -j1").ok();
+    let ran = ran.says("the tier `team` is left out of the rest of this run");
+    assert!(ran.stdout().contains("built"), "{ran}");
+    assert_eq!(ran.stderr().matches("left out").count(), 1, "{ran}");
 }
 
 #[test]
@@ -332,7 +402,6 @@ fn layers_come_from_tiers_where_an_image_does_not() {
     let session = Session::new().with_podman();
     let registry = DockerRegistry::start_deleting(&session.aside("registry"));
     let host = registry.host();
-    session.write("../registries.conf", format!("[[registry]]\nlocation = \"{host}\"\ninsecure = true\n"));
     session.write(
         "larder.toml",
         format!(

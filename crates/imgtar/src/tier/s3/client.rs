@@ -16,7 +16,7 @@ use crate::error::registry::Error as NetworkError;
 use crate::error::tier::Error;
 use crate::error::{self, Result};
 use crate::registry::download::Holder;
-use crate::registry::retry::{Failure, Patience, retrying};
+use crate::registry::retry::{Failure, Patience, asking, retrying};
 use crate::registry::transport::{Answer, Request, RequestBody, Transport};
 use crate::registry::url::Url;
 use crate::tier::config::Config;
@@ -159,7 +159,7 @@ impl Bucket {
     /// Whether an object is there. `None` where it is not.
     pub(crate) fn head(&self, path: &str) -> Result<Option<Head>> {
         let object = self.object(path);
-        retrying(self.patience, || {
+        asking(self.patience, || {
             let action = self.names.head_object(self.credentials(), &object);
             let answer = self.send(action, &[], RequestBody::None)?;
             match answer.status {
@@ -172,7 +172,7 @@ impl Bucket {
 
     /// A small object whole. `None` where it is not there.
     pub(crate) fn read(&self, path: &str, cap: u64) -> Result<Option<Vec<u8>>> {
-        let bytes = retrying(self.patience, || {
+        let bytes = asking(self.patience, || {
             let answer = self.get(path, 0)?;
             match answer.status {
                 200 => Ok(Some(answer.read(cap)?)),

@@ -241,3 +241,26 @@ fn an_archive_of_several_images_has_the_same_digest_there() {
     scene.run(&other, "pull k").ok();
     assert_eq!(other.run("info k --manifest").ok().stdout(), index);
 }
+
+#[test]
+fn a_registry_is_asked_for_what_is_needed_and_no_more() {
+    let api = ("docker-distribution-api-version", "registry/2.0");
+    let knows = Fake::start_changing(move |_, reply| reply.with(api.0, api.1));
+    let other = Fake::start(|_| None);
+    let session = Session::new();
+    for (fake, gets) in [(&knows, 0), (&other, 1)] {
+        session.run(&format!("has k --tier registry:{}/cache", fake.host)).ends(1);
+        // Where the API's own words say that there is nothing, no GET has to.
+        assert_eq!((fake.count("HEAD", "/manifests/"), fake.count("GET", "/manifests/")), (1, gets));
+    }
+}
+
+#[test]
+fn a_question_that_a_registry_cannot_answer_is_asked_once_more() {
+    let fake = Fake::start(|asked| asked.is("HEAD", "/manifests/").then(|| Reply::new(500)));
+    let ran = Session::new()
+        .run(&format!("has k --tier registry:{}/cache --timeout 10s --json", fake.host))
+        .ends(2);
+    assert_eq!((fake.count("HEAD", "/manifests/"), fake.count("GET", "/manifests/")), (2, 0), "{ran}");
+    assert_eq!(ran.json()["server_error"], 500, "{ran}");
+}

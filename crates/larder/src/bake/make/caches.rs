@@ -1,6 +1,9 @@
 //! The layers that an engine keeps of builds, beyond this machine: which of them a build is told
 //! of.
 
+use camino::Utf8PathBuf;
+
+use super::plain;
 use crate::bake::Options;
 use crate::bake::builder::{Builder, Keeps};
 use crate::bake::flow::Bake;
@@ -18,6 +21,22 @@ pub(super) struct Caches {
     /// The repository that podman sends its layers to when the image is built: a build that sends
     /// them on the way fails where the registry does.
     pub(super) after: Option<String>,
+    /// Settings of podman's for registries on this machine without TLS.
+    settings: Option<Utf8PathBuf>,
+}
+
+impl Caches {
+    /// The command of a build, told of them.
+    pub(super) fn told(&self, cmd: Cmd) -> Cmd {
+        self.flags.iter().fold(self.settled(cmd), |cmd, (flag, value)| cmd.flag(flag, value))
+    }
+
+    fn settled(&self, cmd: Cmd) -> Cmd {
+        match &self.settings {
+            Some(file) => cmd.env(plain::VARIABLE, file.as_str()),
+            None => cmd,
+        }
+    }
 }
 
 impl Bake<'_> {
@@ -63,6 +82,9 @@ impl Bake<'_> {
                     // Older ones take one of each.
                     caches.flags.extend(found.read.first().map(|from| ("--cache-from", from.clone())));
                     caches.after = found.written.into_iter().next();
+                    let used: Vec<_> =
+                        found.read.first().into_iter().chain(&caches.after).map(String::as_str).collect();
+                    caches.settings = plain::settings(&used, &options.variables, &self.temp);
                 }
                 (Engine::Docker, Ok(())) => {
                     let of = |repository: &String| format!("{repository}:{}", tag(self.image));
@@ -92,13 +114,13 @@ impl Bake<'_> {
         builder: Builder,
         handed: Handed<'_>,
         context: Option<&Cmd>,
-        repository: &str,
+        (caches, repository): (&Caches, &str),
     ) -> Result<(), RunError> {
         if self.is_from_scratch() {
             return Ok(());
         }
         self.step("sending layers");
-        let cmd = self.baker.build_command(builder)?.flag("--cache-to", repository);
+        let cmd = caches.settled(self.baker.build_command(builder)?).flag("--cache-to", repository);
         let sent = self.baker.runner.build(context, &self.image.build(cmd, handed), Box::new(|_| ()));
         match sent {
             Err(error) if error.is_interruption() => Err(error),

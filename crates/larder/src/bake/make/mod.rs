@@ -3,6 +3,7 @@
 //! Saved is only what its key describes: the inputs are hashed again when the image is made.
 
 mod caches;
+mod plain;
 
 use std::time::Instant;
 
@@ -133,7 +134,7 @@ impl Bake<'_> {
         self.held = held.flatten();
         let cmd = self.held.iter().fold(cmd, |cmd, held| cmd.arg("-t").arg(held.name()));
         let cmd = if self.is_from_scratch() { cmd.arg("--no-cache") } else { cmd };
-        let cmd = caches.flags.iter().fold(cmd, |cmd, (flag, value)| cmd.flag(flag, value));
+        let cmd = caches.told(cmd);
         let piped = self.is_piped(builder);
         let checks = self.checks_sources(builder)?;
         let pinned = if piped || inputs.is_none() { None } else { self.pinned(checks)? };
@@ -174,7 +175,7 @@ impl Bake<'_> {
             return Err(RunError::OtherPlatform(other.to_owned()));
         }
         if let Some(repository) = &caches.after {
-            self.send_layers(builder, handed, context.as_ref(), repository)?;
+            self.send_layers(builder, handed, context.as_ref(), (caches, repository))?;
         }
         let doubt = doubt.or(other);
         let uses = self.planned.uses.as_deref().unwrap_or_default();

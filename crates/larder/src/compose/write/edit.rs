@@ -139,27 +139,24 @@ fn edits_of<'c>(
 /// The edits that set the two keys of a service.
 fn pinning(text: &str, service: &Raw, image: &str) -> Option<Vec<Edit>> {
     let Kind::Map { entries, flow } = &service.kind else { return None };
-    let image = if *flow { quoted(image) } else { image.to_owned() };
     let mut edits = Vec::new();
     let mut missing = Vec::new();
-    for (name, value) in [("image", image.as_str()), ("pull_policy", "never")] {
+    for (name, value) in [("image", image), ("pull_policy", "never")] {
         match service.get(name) {
-            Some((key, old)) => edits.push(replaced(text, key, old, value)?),
+            Some((key, old)) => edits.push(replaced(text, key, old, value, *flow)?),
             None => missing.push((name, value)),
         }
     }
     if missing.is_empty() {
         return Some(edits);
     }
+    let first = entries.first().map(|(key, _)| key)?;
     if *flow {
-        let at = service.at.start + 1;
-        text.get(service.at.start..at).filter(|brace| *brace == "{")?;
-        let words: Vec<_> = missing.iter().map(|(name, value)| format!("{name}: {value}")).collect();
-        edits.push(Edit::new(at..at, format!("{}, ", words.join(", "))));
+        edits.push(in_braces(text, service.at.start, first, &missing)?);
         return Some(edits);
     }
     // Before `build`, else at the top: on lines of their own.
-    let (key, _) = service.get("build").or(entries.first())?;
+    let key = service.get("build").map_or(first, |(key, _)| key);
     let start = text.get(..key.at.start)?.rfind('\n').map_or(0, |end| end + 1);
     let indent = text.get(start..key.at.start)?;
     if indent.chars().any(|c| c != ' ') {
@@ -171,16 +168,55 @@ fn pinning(text: &str, service: &Raw, image: &str) -> Option<Vec<Edit>> {
     Some(edits)
 }
 
-/// The edit that gives a key another value.
-fn replaced(text: &str, key: &Raw, old: &Raw, value: &str) -> Option<Edit> {
+/// The edit that puts keys before the first one between braces: on lines of their own where that
+/// one is, and in quotes where that one is. So JSON stays JSON.
+fn in_braces(text: &str, brace: usize, first: &Raw, missing: &[(&str, &str)]) -> Option<Edit> {
+    let inside = text.get(brace..)?.strip_prefix('{').map(|_| brace + 1)?;
+    let gap = text.get(inside..first.at.start)?;
+    // A comment or an anchor stays with what it is for.
+    let is_space = gap.chars().all(char::is_whitespace);
+    let at = if is_space { first.at.start } else { inside };
+    let line = gap.rfind('\n').filter(|_| is_space);
+    let line = line.map(|line| if gap.get(..line)?.ends_with('\r') { Some(line - 1) } else { Some(line) });
+    let after = line.flatten().and_then(|line| gap.get(line..)).unwrap_or(" ");
+    let is_json = is_quoted(text, first);
+    let word = |(name, value): &(&str, &str)| match (is_json, *name) {
+        (true, _) => format!("{}: {},{after}", quoted(name), quoted(value)),
+        (false, "image") => format!("{name}: {},{after}", quoted(value)),
+        (false, _) => format!("{name}: {value},{after}"),
+    };
+    Some(Edit::new(at..at, missing.iter().map(word).collect()))
+}
+
+/// Whether a word stands between double quotes.
+fn is_quoted(text: &str, word: &Raw) -> bool {
+    text.get(word.at.clone()).is_some_and(|own| own.starts_with('"'))
+}
+
+/// The edit that gives a key another value, in the quotes that the old one has.
+fn replaced(text: &str, key: &Raw, old: &Raw, value: &str, flow: bool) -> Option<Edit> {
+    let plain = || {
+        let needs_quotes = is_quoted(text, key) || (flow && value.contains(':'));
+        if needs_quotes { quoted(value) } else { value.to_owned() }
+    };
     match &old.kind {
         Kind::Scalar { .. } if old.at.is_empty() => {
-            let colon = key.at.end + text.get(key.at.end..)?.find(':')? + 1;
-            Some(Edit::new(colon..colon, format!(" {value}")))
+            let rest = text.get(key.at.end..)?;
+            let space = rest.len() - rest.trim_start().len();
+            // `{image, build: .}` has no colon.
+            let colon = rest.trim_start().starts_with(':').then_some(key.at.end + space + 1);
+            let at = colon.unwrap_or(key.at.end);
+            Some(Edit::new(at..at, format!("{} {}", if colon.is_some() { "" } else { ":" }, plain())))
         }
         Kind::Scalar { .. } | Kind::Alias(_) => {
-            let is_line = !text.get(old.at.clone())?.contains('\n');
-            is_line.then(|| Edit::new(old.at.clone(), value.to_owned()))
+            let own = text.get(old.at.clone())?;
+            let value = match own.chars().next()? {
+                '"' => quoted(value),
+                // No name of an image has one.
+                '\'' if !value.contains('\'') => format!("'{value}'"),
+                _ => plain(),
+            };
+            (!own.contains('\n')).then(|| Edit::new(old.at.clone(), value))
         }
         Kind::List(_) | Kind::Map { .. } => None,
     }
@@ -197,6 +233,7 @@ fn line_end(text: &str, at: usize) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compose::yaml::read;
 
     /// The file with its service `web` pinned.
     fn pinned(text: &str) -> Option<String> {
@@ -211,6 +248,9 @@ mod tests {
     #[track_caller]
     fn becomes(text: &str, expected: &str) {
         assert_eq!(pinned(text).as_deref(), Some(expected), "{text}");
+        let [before, after] = [text, expected].map(|text| read(text, 0).expect(text).remove(0));
+        let pins = Pins::from([("web".to_owned(), "p-web:larder-0".to_owned())]);
+        assert_eq!(changed_service(&before, &after, &pins), None, "{expected}");
     }
 
     #[test]
@@ -237,7 +277,7 @@ mod tests {
     fn what_is_there_is_replaced_where_it_stands() {
         becomes(
             "services:\n  web:\n    build: .\n    image: \"old:1\" # name\n    pull_policy:\n    tty: true\n",
-            "services:\n  web:\n    build: .\n    image: p-web:larder-0 # name\n    pull_policy: never\n    tty: true\n",
+            "services:\n  web:\n    build: .\n    image: \"p-web:larder-0\" # name\n    pull_policy: never\n    tty: true\n",
         );
         becomes(
             "x: &i old\nservices:\n  web:\n    image: *i\n    build: .\n",
@@ -268,5 +308,61 @@ mod tests {
             assert_eq!(applied("abc", &edits), None, "{edits:?}");
         }
         assert_eq!(applied("ä", &[edit(1, 2)]), None);
+    }
+
+    #[track_caller]
+    fn stays_json(text: &str, expected: &str) {
+        becomes(text, expected);
+        serde_json::from_str::<serde_json::Value>(expected).expect("JSON");
+    }
+
+    #[test]
+    fn json_stays_json() {
+        stays_json(
+            r#"{"services":{"web":{"build":"."}}}"#,
+            r#"{"services":{"web":{"image": "p-web:larder-0", "pull_policy": "never", "build":"."}}}"#,
+        );
+        stays_json(
+            "{\r\n\t\"services\": {\r\n\t\t\"web\": {\r\n\t\t\t\"build\": \".\"\r\n\t\t}\r\n\t}\r\n}\r\n",
+            "{\r\n\t\"services\": {\r\n\t\t\"web\": {\r\n\t\t\t\"image\": \"p-web:larder-0\",\r\n\t\t\t\"pull_policy\": \"never\",\
+             \r\n\t\t\t\"build\": \".\"\r\n\t\t}\r\n\t}\r\n}\r\n",
+        );
+        stays_json(
+            r#"{"services": {"web": {"image": "old:1", "build": ".", "pull_policy": null}}}"#,
+            r#"{"services": {"web": {"image": "p-web:larder-0", "build": ".", "pull_policy": "never"}}}"#,
+        );
+        stays_json(
+            "{\"services\": {\"web\": {\n  \"build\": \".\",\n  \"image\": \"old\"}}}",
+            "{\"services\": {\"web\": {\n  \"pull_policy\": \"never\",\n  \"build\": \".\",\n  \"image\": \"p-web:larder-0\"}}}",
+        );
+    }
+
+    #[test]
+    fn braces_and_quotes_of_yaml_are_kept() {
+        for (own, expected) in [
+            ("{build: .}", "{image: \"p-web:larder-0\", pull_policy: never, build: .}"),
+            ("{ 'build': . }", "{ image: \"p-web:larder-0\", pull_policy: never, 'build': . }"),
+            ("{image, build: .}", "{pull_policy: never, image: \"p-web:larder-0\", build: .}"),
+            ("{image: , build: .}", "{pull_policy: never, image: \"p-web:larder-0\" , build: .}"),
+            ("{image: 'x', pull_policy: \"always\"}", "{image: 'p-web:larder-0', pull_policy: \"never\"}"),
+            (
+                "{\n    build: . # here\n  }",
+                "{\n    image: \"p-web:larder-0\",\n    pull_policy: never,\n    build: . # here\n  }",
+            ),
+            (
+                "{ # ours\n    build: .\n  }",
+                "{image: \"p-web:larder-0\", pull_policy: never,  # ours\n    build: .\n  }",
+            ),
+            (
+                "\n    \"image\": old\n    build: .",
+                "\n    \"image\": \"p-web:larder-0\"\n    pull_policy: never\n    build: .",
+            ),
+            (
+                "\n    image: 'old'\n    pull_policy: missing\n    build: .",
+                "\n    image: 'p-web:larder-0'\n    pull_policy: never\n    build: .",
+            ),
+        ] {
+            becomes(&format!("services:\n  web: {own}\n"), &format!("services:\n  web: {expected}\n"));
+        }
     }
 }

@@ -19,6 +19,9 @@ use super::record::{
 use super::steps::Step;
 use crate::config::names::is_name;
 
+/// So many links are followed from one to the next.
+const MOST_LINKS: usize = 40;
+
 /// Where a bake writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Places {
@@ -46,6 +49,17 @@ pub(crate) struct Standing {
 impl Places {
     pub(crate) fn override_file(&self) -> Utf8PathBuf {
         self.folder.join(pins::FILE)
+    }
+
+    /// Where the file above the others really is.
+    ///
+    /// # Errors
+    /// `Foreign`, where it is a link that leads out of the project; I/O errors.
+    pub(super) fn real_override(&self) -> Result<Utf8PathBuf, WriteError> {
+        real(&self.folder, Utf8Path::new(pins::FILE)).map_err(|error| match error {
+            WriteError::InPlace { path, .. } => WriteError::Foreign { path },
+            other => other,
+        })
     }
 
     pub(super) fn record_file(&self) -> Utf8PathBuf {
@@ -260,18 +274,18 @@ fn steps(
             None => steps.push(Step::Write { path: backup, bytes: one.original.clone(), like }),
         }
     }
-    let above_path = places.override_file();
     if let Some(text) = above
-        && read_capped(&above_path, LARGEST)?.as_deref() != Some(text.as_bytes())
+        && read_capped(&places.override_file(), LARGEST)?.as_deref() != Some(text.as_bytes())
     {
-        steps.push(Step::Write { path: above_path.clone(), bytes: text.as_bytes().to_vec(), like: None });
+        let path = places.real_override()?;
+        steps.push(Step::Write { path, bytes: text.as_bytes().to_vec(), like: None });
     }
     for (path, one) in wanted.iter().filter(|(_, one)| one.now != one.new) {
         steps.push(Step::Write { path: real(folder, path)?, bytes: one.new.clone(), like: None });
     }
     steps.extend(restored(folder, others.iter().copied())?);
     if above.is_none() && standing.above.is_some() {
-        steps.push(Step::Remove { path: above_path });
+        steps.push(Step::Remove { path: places.real_override()? });
     }
     steps.extend(others.iter().map(|file| Step::Remove { path: folder.join(file.backup()) }));
     if !others.is_empty() {
@@ -302,11 +316,23 @@ fn below(folder: &Utf8Path, path: &Utf8Path) -> Result<Utf8PathBuf, String> {
     relative.map(Utf8Path::to_owned).ok_or_else(|| format!("it is not below the project's folder, {folder}"))
 }
 
-/// Where the file really is: a link is followed, and stays.
+/// Where the file really is, or will be: a link is followed, and stays.
 fn real(folder: &Utf8Path, path: &Utf8Path) -> Result<Utf8PathBuf, WriteError> {
     let full = folder.join(path);
     let failed = |source| storekit::Error::io("look at", &full, source);
-    let real = full.canonicalize_utf8().map_err(failed)?;
+    // One that leads in a circle is an error below.
+    let mut real = full.clone();
+    for _ in 0..MOST_LINKS {
+        let Ok(target) = real.read_link_utf8() else { break };
+        real = real.parent().unwrap_or(folder).join(target);
+    }
+    let real = match real.canonicalize_utf8() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let parent = real.parent().unwrap_or(folder).canonicalize_utf8().map_err(failed)?;
+            parent.join(real.file_name().unwrap_or_default())
+        }
+        other => other.map_err(failed)?,
+    };
     let root = folder.canonicalize_utf8().map_err(failed)?;
     if real.starts_with(&root) {
         return Ok(real);

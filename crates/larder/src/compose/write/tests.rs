@@ -201,19 +201,54 @@ fn a_file_above_that_was_edited_or_is_another_is_kept() {
 }
 
 #[test]
-fn permissions_and_links_stay() {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+fn permissions_owners_and_links_stay() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
     let project = Project::new();
-    let mode =
-        || fs::metadata(project.path("docker-compose.yml")).expect("a file").permissions().mode() & 0o777;
-    fs::rename(project.path("docker-compose.yml"), project.path("real.yml")).expect("a file");
-    symlink("real.yml", project.path("docker-compose.yml")).expect("a link");
-    fs::set_permissions(project.path("real.yml"), fs::Permissions::from_mode(0o640)).expect("a mode");
-    baked_to(&project, COURSES[1], usize::MAX);
-    assert!(project.path("docker-compose.yml").is_symlink() && mode() == 0o640);
+    let is_root = fs::metadata(project.path("")).expect("a folder").uid() == 0;
+    // A user who is not root has files of nobody else's.
+    let owner = if is_root { 1234 } else { fs::metadata(project.path("")).expect("a folder").uid() };
+    let looks = |name: &str| {
+        let file = fs::metadata(project.path(name)).expect(name);
+        (file.mode() & 0o7777, file.uid())
+    };
+    for (name, real, mode) in
+        [("docker-compose.yml", "real.yml", 0o640), (".dev/devcontainer.json", ".dev/real.json", 0o600)]
+    {
+        fs::rename(project.path(name), project.path(real)).expect("a file");
+        symlink(real.rsplit('/').next().expect("a name"), project.path(name)).expect("a link");
+        chown(project.path(real), Some(owner), None).expect("an owner");
+        fs::set_permissions(project.path(real), fs::Permissions::from_mode(mode)).expect("a mode");
+    }
+    let above = "docker-compose.larder.yml";
+    symlink("out.yml", project.path(above)).expect("a link");
+    for (course, name, backup, mode) in [
+        (COURSES[1], "docker-compose.yml", "docker-compose.yml.larder-backup", 0o640),
+        (COURSES[0], ".dev/devcontainer.json", ".dev/devcontainer.json.larder-backup", 0o600),
+    ] {
+        baked_to(&project, course, usize::MAX);
+        assert!(project.path(name).is_symlink(), "{name}");
+        assert_eq!((looks(name), looks(backup)), ((mode, owner), (mode, owner)), "{name}");
+    }
+    assert!(project.path(above).is_symlink());
+    chown(project.path("out.yml"), Some(owner), None).expect("an owner");
+    fs::set_permissions(project.path("out.yml"), fs::Permissions::from_mode(0o604)).expect("a mode");
+    carry_out(&project.baking(false, "p-web:larder-2").expect("it can be baked")).expect("it is written");
+    assert_eq!(looks("out.yml"), (0o604, owner));
     unbake(&project.places).expect("it can be taken back");
-    assert!(project.path("docker-compose.yml").is_symlink() && mode() == 0o640);
+    assert_eq!(looks("docker-compose.yml"), (0o640, owner));
+    assert_eq!(looks(".dev/devcontainer.json"), (0o600, owner));
+    assert!(project.path(above).is_symlink() && !project.path("out.yml").exists());
     assert_eq!(project.text("real.yml"), COMPOSE);
+    assert_eq!(project.text(".dev/real.json"), DEVCONTAINER);
+}
+
+#[test]
+fn a_file_above_that_is_a_link_to_elsewhere_is_not_written() {
+    let (project, other) = (Project::new(), Project::new());
+    std::os::unix::fs::symlink(other.path("x.yml"), project.path("docker-compose.larder.yml"))
+        .expect("a link");
+    assert!(matches!(project.baking(false, "x"), Err(WriteError::Foreign { .. })));
+    assert!(!other.path("x.yml").exists());
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub(super) fn undoing(places: &Places) -> Result<(Vec<String>, Vec<Step>), Write
     if standing.above.is_some() {
         let path = places.override_file();
         said.extend(path.file_name().map(|name| format!("removed {name}")));
-        steps.push(Step::Remove { path });
+        steps.push(Step::Remove { path: places.real_override()? });
     }
     steps.extend(files.iter().map(|file| Step::Remove { path: places.folder.join(file.backup()) }));
     if places.record_file().is_file() {

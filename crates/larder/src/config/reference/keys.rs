@@ -299,6 +299,17 @@ pub(crate) const TIER: &[Key] = &[
         false,
         "files of public keys (Ed25519, PEM), relative to this file: what none of them has signed counts as not there, and engines take no layers from there. What is built is signed with LARDER_SIGNING_KEY, a private key or the path of one; what came from elsewhere is not",
     ),
+    key(
+        "login",
+        Kind::Table(LOGIN),
+        false,
+        "the variables that jobs of `larder ci --emit` log in to the registry with, where they write the tier. Elsewhere, `docker login` or `podman login` is done by hand",
+    ),
+];
+
+pub(crate) const LOGIN: &[Key] = &[
+    key("user", Kind::Text, false, "the variable that has the user's name"),
+    key("password", Kind::Text, false, "the variable that has the password, or a token in its place"),
 ];
 
 pub(crate) const WHEN: &[Key] = &[

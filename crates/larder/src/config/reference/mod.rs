@@ -9,7 +9,8 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 
 use self::keys::{
-    CACHE, CI, COMPOSE, ENGINE_CACHE, FILE, LARDER, PACK, PROFILE, SECRET, STEP, STORE, TAG, TIER, WHEN,
+    CACHE, CI, COMPOSE, ENGINE_CACHE, FILE, LARDER, LOGIN, PACK, PROFILE, SECRET, STEP, STORE, TAG, TIER,
+    WHEN,
 };
 pub(super) use self::keys::{DISK, IMAGE};
 
@@ -85,6 +86,7 @@ pub fn page() -> String {
         ("[[ci.step]]", all(STEP)),
         ("[store]", all(STORE)),
         ("[tier.NAME]", all(TIER)),
+        ("login", all(LOGIN)),
         ("[profile.NAME]", all(PROFILE)),
         ("when", all(WHEN)),
         ("tags", all(TAG)),
@@ -283,6 +285,7 @@ mod tests {
         is_complete("[store]", STORE);
         is_complete("[larder]", LARDER);
         is_complete("[tier.t]", TIER);
+        is_complete("[tier.t.login]", LOGIN);
         is_complete("[profile.p]", PROFILE);
         is_complete("[profile.p.when]", WHEN);
         let mut tables: Vec<_> = FILE.iter().map(|key| key.name).collect();
@@ -319,6 +322,7 @@ mod tests {
         is_named("[store]", STORE);
         is_named("[larder]", LARDER);
         is_named("[tier.t]", TIER);
+        is_named("[tier.t.login]", LOGIN);
         is_named("[profile.p]", PROFILE);
         is_named("[profile.p.when]", WHEN);
         let help = |text: &str| parse(text).expect_err("an unknown key").help;

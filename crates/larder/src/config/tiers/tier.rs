@@ -8,7 +8,7 @@ use serde::Deserialize;
 use storekit::size::Age;
 use toml::Spanned;
 
-use crate::config::checks::{is_limit_or, is_path};
+use crate::config::checks::{is_limit_or, is_path, is_variable};
 use crate::config::fault::Fault;
 use crate::config::names;
 
@@ -30,6 +30,17 @@ pub struct Tier {
     /// Public keys: what none of them has signed is not taken. Relative to larder.toml's folder;
     /// any entry is taken where there are none.
     pub signed_by: Vec<Utf8PathBuf>,
+    /// Which variables a CI's jobs log in with.
+    pub login: Option<Login>,
+}
+
+/// The variables that have a login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// That of the user's name.
+    pub user: String,
+    /// That of the password, or of a token in its place.
+    pub password: String,
 }
 
 /// Where a tier is.
@@ -64,6 +75,15 @@ pub(crate) struct TierTable {
     s3: Option<Spanned<String>>,
     timeout: Option<Spanned<Age>>,
     signed_by: Option<Spanned<Vec<Spanned<Utf8PathBuf>>>>,
+    login: Option<Spanned<LoginTable>>,
+}
+
+/// `login`, as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LoginTable {
+    user: Spanned<String>,
+    password: Spanned<String>,
 }
 
 /// The tables of all tiers, by name.
@@ -114,10 +134,25 @@ impl TierTable {
                 return Err(Fault::new(format!("tier `{text}` has to be in one place"), name.span(), help));
             }
         };
+        let login = self.login.map(|login| checked_login(login, &place)).transpose()?;
         let timeout = self.timeout.map_or(Age(PATIENCE), Spanned::into_inner);
         let signed_by = signed_by.into_iter().map(Spanned::into_inner).collect();
-        Ok(Tier { name: text.clone(), place, timeout, signed_by })
+        Ok(Tier { name: text.clone(), place, timeout, signed_by, login })
     }
+}
+
+fn checked_login(login: Spanned<LoginTable>, place: &Place) -> Result<Login, Fault> {
+    let help = match place {
+        Place::Registry(_) => None,
+        Place::S3(_) => Some("a bucket's account is in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        Place::Store(_) => Some("a folder has none"),
+    };
+    if let Some(help) = help {
+        return Err(Fault::new("`login` is for a registry", login.span(), help));
+    }
+    let LoginTable { user, password } = login.into_inner();
+    [&user, &password].into_iter().try_for_each(is_variable)?;
+    Ok(Login { user: user.into_inner(), password: password.into_inner() })
 }
 
 /// Refuses what names no repository of a registry.
@@ -203,6 +238,17 @@ mod tests {
         refused("[tier.a]\nregistry = \"registry.example:65536/a\"\n", "is not a valid repository");
         refused("[tier.a]\ns3 = \"https://s3.example:99999/b\"\n", "names no bucket");
         refused("[tier.a]\ns3 = \"https://s3.example\"\n", "names no bucket");
+        let login = "login = { user = \"U\", password = \"P\" }\n";
+        refused(&format!("[tier.a]\nstore = \"a\"\n{login}"), "`login` is for a registry");
+        refused(&format!("[tier.a]\ns3 = \"https://s3.example/b\"\n{login}"), "`login` is for a registry");
+        refused(
+            "[tier.a]\nregistry = \"r.example/a\"\nlogin = { user = \"U\", password = \"s3cret!\" }\n",
+            "cannot be the name of a variable",
+        );
+        refused(
+            "[tier.a]\nregistry = \"r.example/a\"\nlogin = { user = \"U\" }\n",
+            "missing field `password`",
+        );
         refused("[tier.a]\ns3 = \"https://me:secret@s3.example/b\"\n", "names no bucket");
         refused("[tier.a]\nstore = \"x\"\ntimeout = \"0s\"\n", "`timeout` is 0");
         refused("[tier.a]\nstore = \"x\"\nsigned-by = [\"\"]\n", "`signed-by` is empty");
