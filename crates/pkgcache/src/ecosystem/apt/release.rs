@@ -24,6 +24,10 @@ pub(crate) struct Release {
     pub(crate) valid_until: Option<i64>,
     /// Whether its files can be asked for by their checksums (`Acquire-By-Hash`).
     pub(crate) by_hash: bool,
+    /// Whether clients ask for the lists of what is for all architectures: it is one of
+    /// `Architectures`, and these packages are not in the lists of each
+    /// (`No-Support-for-Architecture-all: Packages`).
+    pub(crate) has_lists_of_all: bool,
 }
 
 /// No release is larger: 16 MiB.
@@ -111,6 +115,8 @@ struct Draft {
     list: Option<usize>,
     seen: [bool; LISTS.len() + 1],
     by_hash: bool,
+    /// What `Architectures` and `No-Support-for-Architecture-all` say.
+    all: (bool, bool),
     valid_until: Option<i64>,
     /// Whether it has one of [`FIELDS`], or a list.
     is_release: bool,
@@ -173,6 +179,10 @@ impl Draft {
         self.is_release |= known || self.list.is_some();
         if name.eq_ignore_ascii_case(b"Acquire-By-Hash") {
             self.by_hash = value.eq_ignore_ascii_case(b"yes");
+        } else if name.eq_ignore_ascii_case(b"No-Support-for-Architecture-all") {
+            self.all.1 = value.eq_ignore_ascii_case(b"Packages");
+        } else if name.eq_ignore_ascii_case(b"Architectures") {
+            self.all.0 = value.split(u8::is_ascii_whitespace).any(|word| word == b"all");
         } else if name.eq_ignore_ascii_case(b"Valid-Until") {
             self.valid_until = seconds(value);
         }
@@ -218,7 +228,8 @@ impl Draft {
             }));
             files.extend(rows);
         }
-        Release { files, valid_until: self.valid_until, by_hash: self.by_hash }
+        let (valid_until, by_hash) = (self.valid_until, self.by_hash);
+        Release { files, valid_until, by_hash, has_lists_of_all: self.all.0 && !self.all.1 }
     }
 }
 

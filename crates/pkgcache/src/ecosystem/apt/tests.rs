@@ -252,6 +252,15 @@ fn clear_signed(text: &str) -> String {
 fn a_release_names_its_indexes() {
     let plain = release(&mut RELEASE.as_bytes()).unwrap();
     assert_eq!(release(&mut clear_signed(RELEASE).as_bytes()).unwrap(), plain);
+    assert!(plain.by_hash && !plain.has_lists_of_all);
+    for (fields, has) in [
+        ("Architectures: amd64 all", true),
+        ("Architectures: all amd64\nNo-Support-for-Architecture-all: Packages", false),
+        ("Architectures: amd64", false),
+    ] {
+        let other = release(&mut RELEASE.replace("Acquire-By-Hash: yes", fields).as_bytes()).unwrap();
+        assert_eq!((other.by_hash, other.has_lists_of_all), (false, has), "{fields}");
+    }
     assert_eq!(plain.valid_until, Some(1_796_457_600));
     let rows: Vec<_> =
         plain.files.iter().map(|(path, size, sum)| (path.as_str(), *size, sum.algorithm())).collect();

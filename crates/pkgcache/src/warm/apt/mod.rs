@@ -113,7 +113,8 @@ impl Bringer {
             lists.push(("Packages".to_owned(), true));
         }
         for component in &suite.components {
-            for architecture in [machine, "all"] {
+            let all = release.has_lists_of_all.then_some("all");
+            for architecture in [Some(machine), all].into_iter().flatten() {
                 lists.push((format!("{component}/binary-{architecture}/Packages"), true));
             }
             lists.push((format!("{component}/i18n/Translation-en"), false));
