@@ -129,6 +129,23 @@ fn npm_writes_the_same_lock_file_where_links_are_kept_and_installs_by_one_from_e
     installs_unplugged::<Npm>(&world, "frozen", replaces_the_host(command));
 }
 
+/// Without addresses in the lock file, npm takes those of the packument, and replaces more of them
+/// than the host.
+#[test]
+fn npm_installs_by_a_lock_file_without_addresses_where_links_are_kept() {
+    let Some(world) = started::<Npm>(npm::registry(", keep-links = true")) else { return };
+    let mut command = replaces_the_host(Npm::install(&world, "direct", &world.upstream()));
+    command.env("npm_config_omit_lockfile_registry_resolved", "true");
+    let direct = made(&world, "direct", command, "package-lock.json");
+    assert!(!direct.contains("resolved"), "{direct}");
+    World::run(replaces_the_host(Npm::install(&world, "cached", &world.url()))).ok();
+    bring(&world, "frozen", "package-lock.json", &direct);
+    // A part of npm compares the host with its port.
+    let mut command = npm::npm(&world, "frozen", &["ci"], &world.url());
+    command.env("npm_config_replace_registry_host", "always");
+    installs_unplugged::<Npm>(&world, "frozen", command);
+}
+
 /// What a lock file says where the cache is taken out of all URLs.
 fn without_the_cache(world: &World, lock: &str) -> String {
     let files = format!("{}files/http_{}", world.url(), world.files().authority().replace(':', "_"));

@@ -11,7 +11,7 @@ use crate::config::hosts::is_address;
 use crate::config::ttl::Lifetimes;
 use crate::config::{Config, DOCKER, Upstream};
 use crate::ecosystem::path::canonical;
-use crate::ecosystem::{Ecosystem, apt, dnf, oci, python};
+use crate::ecosystem::{Class, Ecosystem, apt, dnf, npm, oci, python};
 
 /// What is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -193,7 +193,8 @@ fn reverse(config: &Config, uri: &Uri, is_ollama: bool) -> Result<Target, NoTarg
         return registry(config, uri, rest, is_ollama);
     }
     let (promised, path) = promise(config, path)?;
-    let (upstream, rest) = config.mounted(path).ok_or(NoTarget::Unknown)?;
+    let mounted = config.mounted(path).or_else(|| tarball_without_mount(config, path));
+    let (upstream, rest) = mounted.ok_or(NoTarget::Unknown)?;
     let url = below(upstream, rest).ok_or(NoTarget::Malformed("the path is not valid here"))?;
     let host = upstream.url.host().unwrap_or_default();
     Ok(Target {
@@ -216,6 +217,15 @@ fn reverse(config: &Config, uri: &Uri, is_ollama: bool) -> Result<Target, NoTarg
         mount: Some(upstream.name.clone()),
         promised: promised.map(Box::new),
     })
+}
+
+/// A tarball's path that npm asks for without that of its registry: so it does with the upstream's
+/// own URLs (`keep-links`) where it installs by a lock file that has no addresses
+/// (`omit-lockfile-registry-resolved`).
+fn tarball_without_mount<'c, 'p>(config: &'c Config, path: &'p str) -> Option<(&'c Upstream, &'p str)> {
+    let mount = config.upstreams.iter().find(|it| it.kind == Ecosystem::Npm && it.keep_links)?;
+    let is_tarball = npm::ask(path, None).class == Class::Artifact;
+    is_tarball.then_some((mount, path))
 }
 
 /// What the body of `/sha256/HEX/NAME/PATH`, or the same with `sha512`, has to be, and the path
