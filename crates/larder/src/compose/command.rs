@@ -271,9 +271,9 @@ pub fn unbake(
     let named = named.values().map(String::as_str).collect();
     let gone = Pinned::new(state, &places.folder).take_away(&named, (tools, runner))?;
     if gone.left > 0 {
-        let names = toolkit::words::count(gone.left, "name");
+        let left = toolkit::words::count(gone.left, "name");
         output::say(&format!(
-            "{names} of baked images stayed: a container uses the image, or the engine does not answer; unbake again"
+            "{left} of baked images stayed: a container uses the image, the engine does not answer, or something is being baked; unbake again"
         ));
     }
     Ok(Outcome::Yes)

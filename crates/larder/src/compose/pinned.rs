@@ -95,8 +95,12 @@ impl Pinned {
         let mut gone = Gone::default();
         let Some(path) = self.own().filter(|path| path.is_file()) else { return Ok(gone) };
         // Another bake may have found such a name, and be about to write it down: next time.
-        let Some(_lock) = self.lock_file().filter(|file| file.try_lock().is_ok()) else { return Ok(gone) };
+        let lock = self.lock_file().filter(|file| file.try_lock().is_ok());
         let before = self.names();
+        let Some(_lock) = lock else {
+            gone.left = before.iter().filter(|(_, name)| !kept.contains(name.as_str())).count();
+            return Ok(gone);
+        };
         let theirs = self.others();
         let mut names = BTreeSet::new();
         for one in &before {
@@ -174,7 +178,7 @@ fn read(path: &Utf8Path) -> (Utf8PathBuf, BTreeSet<Name>) {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Gone {
     pub(super) removed: usize,
-    /// Those of images in use, and of engines that do not answer.
+    /// Those of images in use, of engines that do not answer, and all while another bake runs.
     pub(super) left: usize,
 }
 
