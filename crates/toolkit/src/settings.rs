@@ -465,6 +465,18 @@ mod tests {
     }
 
     #[test]
+    fn state_is_in_the_users_state_folder() {
+        let state = |variables: &[(&str, &str)]| {
+            let pairs = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            Environment { folder: "/".into(), variables: pairs.collect() }.state_folder()
+        };
+        assert_eq!(state(&[("HOME", "/h")]), Some("/h/.local/state/larder".into()));
+        assert_eq!(state(&[("HOME", "/h"), ("XDG_STATE_HOME", "/s")]), Some("/s/larder".into()));
+        assert_eq!(state(&[("HOME", "/h"), ("XDG_STATE_HOME", "s")]), Some("/h/.local/state/larder".into()));
+        assert_eq!(state(&[]), None);
+    }
+
+    #[test]
     fn a_local_file_goes_above_the_projects_and_a_variable_names_another() {
         let (_dir, mut environment) = environment("[store]\ndir = \"s\"\n", "");
         let project = environment.folder.parent().unwrap().to_owned();

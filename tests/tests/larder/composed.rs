@@ -274,7 +274,8 @@ fn names_go(engine: &Engine) {
     let (web2, job2) = (project.pinned("web"), project.pinned("job"));
     assert!(web2 != web && job2 != job && is_there(&web) && is_there(&job));
     // The other one names its own no more, and a container uses one of them.
-    project.run("cd ../other && larder unbake").ok();
+    let taken_back = project.run("cd ../other && larder unbake").ok();
+    assert!(taken_back.stderr().contains("1 name of baked images stayed"), "{taken_back}");
     assert!(is_there(&web) && !is_there(&job) && is_there(&web2) && is_there(&job2));
     project.run(&format!("{program} rm {}-user", project.name)).ok();
     project.run("cd ../other && larder unbake").ok().says("nothing is baked into the files in");

@@ -37,6 +37,10 @@ fn what_is_not_compose_is_marked_and_changes_nothing() {
     refused("services:\n  a: {build: .}\n  a: {build: .}\n", "", &["the key `a` stands here twice", &at(3)]);
     refused("services:\n\ta: {build: .}\n", "", &["a tab indents this line", &at(2)]);
     refused("services: {a: {build: .}\n", "", &["docker-compose.yml:"]);
+    refused("services:\n  'a b': {build: .}\n", "", &["`a b` cannot be the name of a service", &at(2)]);
+    let session = project("services:\n  a:\n    image: Reg.example:5000/Own\n    build: .\n", "");
+    let said = session.run("larder bake --compose --check").stderr();
+    assert!(said.contains("docker-compose.yml:3: a: `Reg.example:5000/Own` is not a name"), "{said}");
     for tag in ["a b", "Own", "r.example:port/x", "x:"] {
         let text = format!("services: {{a: {{build: {{context: ., tags: ['{tag}']}}}}}}\n");
         refused(&text, "", &["is not a valid image name", &at(1)]);

@@ -46,7 +46,7 @@ pub(super) struct Built {
     /// Files to be written, in full: only their user may read them.
     pub(super) files: Vec<(Utf8PathBuf, String)>,
     /// What people should know.
-    pub(super) notes: Vec<String>,
+    pub(super) notes: Vec<(Option<Place>, String)>,
     /// Why larder cannot build it, if so.
     pub(super) foreign: Option<String>,
 }
@@ -109,7 +109,7 @@ struct Reader<'a> {
     around: &'a Around<'a>,
     lines: Vec<Line>,
     files: Vec<(Utf8PathBuf, String)>,
-    notes: Vec<String>,
+    notes: Vec<(Option<Place>, String)>,
 }
 
 impl<'a> Reader<'a> {
@@ -118,7 +118,7 @@ impl<'a> Reader<'a> {
     }
 
     fn note(&mut self, note: &str) {
-        self.notes.push(format!("{}: {note}", self.name));
+        self.notes.push((None, format!("{}: {note}", self.name)));
     }
 
     fn say(&mut self, name: &str, key: &Place, at: &Place, said: Said) {
@@ -336,7 +336,8 @@ impl<'a> Reader<'a> {
             if is_name(&name) {
                 tags.push((node.at.clone(), Said::Text(name)));
             } else {
-                self.note(&format!("`{name}` is not a name that an image can be given"));
+                let note = format!("{}: `{name}` is not a name that an image can be given", self.name);
+                self.notes.push((Some(node.at.clone()), note));
             }
         } else {
             tags.push((at.clone(), Said::Text(repository(self.around.project, self.name))));

@@ -269,6 +269,12 @@ pub fn unbake(
     // Somebody may bake again already.
     let named = write::all_pins(&places.standing()?, &Pins::new(), |_| true);
     let named = named.values().map(String::as_str).collect();
-    Pinned::new(state, &places.folder).take_away(&named, (tools, runner))?;
+    let gone = Pinned::new(state, &places.folder).take_away(&named, (tools, runner))?;
+    if gone.left > 0 {
+        let left = toolkit::words::count(gone.left, "name");
+        output::say(&format!(
+            "{left} of baked images stayed: a container uses the image, the engine does not answer, or something is being baked; unbake again"
+        ));
+    }
     Ok(Outcome::Yes)
 }

@@ -12,7 +12,7 @@ use super::load::{Loader, Originals};
 use super::merge::settle;
 use super::project::{Found, Request, Surroundings, find, is_active};
 use super::source::{ComposeError, Fault, Place, Sources};
-use super::yaml::{Map, Node};
+use super::yaml::{Key, Map, Node};
 use crate::config::compose::services::{Said, Service, Services};
 use crate::config::image::PINNED;
 use crate::config::names;
@@ -92,6 +92,7 @@ pub(crate) fn read(wanted: &Wanted<'_>, originals: Originals<'_>) -> Result<Comp
     };
     let mut read = Vec::new();
     for (key, node) in services.iter() {
+        is_service_name(key).map_err(|fault| loader.explained(fault))?;
         let one = built(key.name, key.at, node, &around_service);
         read.extend(one.map_err(|fault| loader.explained(fault))?.map(|one| (one, node)));
     }
@@ -124,6 +125,16 @@ pub(crate) fn read(wanted: &Wanted<'_>, originals: Originals<'_>) -> Result<Comp
         notes,
         _temp: temp,
     })
+}
+
+/// Refuses what compose takes for the name of no service.
+fn is_service_name(key: Key<'_>) -> Result<(), Fault> {
+    let is_fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if !key.name.is_empty() && key.name.chars().all(is_fine) {
+        return Ok(());
+    }
+    let message = format!("`{}` cannot be the name of a service", key.name);
+    Err(Fault::new(message, key.at, "compose takes letters, digits, `.`, `_` and `-`"))
 }
 
 /// The project's name as the files have it, with variables put in: they are looked at for this
@@ -196,7 +207,10 @@ fn notes(loader: &Loader<'_>, read: &[(Built, &Node)], chosen: &[String]) -> Vec
         notes.push(format!("not known to compose, and left as it is: {}", fields.join(", ")));
     }
     for (one, _) in read.iter().filter(|(one, _)| chosen.contains(&one.service.name)) {
-        notes.extend(one.notes.iter().cloned());
+        notes.extend(one.notes.iter().map(|(at, note)| {
+            let place = at.as_ref().and_then(|at| loader.sources.line(at));
+            place.map_or_else(|| note.clone(), |place| format!("{place}: {note}"))
+        }));
         let foreign = one.foreign.as_ref();
         notes.extend(foreign.map(|why| format!("{}: left to compose: {why}", one.service.name)));
     }

@@ -82,8 +82,8 @@ impl Pinned {
     }
 
     /// Takes those names away that are not `kept` and that no other project has noted. An image
-    /// that has other names stays; so does, with its name, one that a container uses. How many were
-    /// taken away.
+    /// that has other names stays; so does, with its name, one that a container uses. What became of
+    /// them.
     ///
     /// # Errors
     /// Only where a signal came.
@@ -91,21 +91,29 @@ impl Pinned {
         &self,
         kept: &BTreeSet<&str>,
         (tools, runner): (&Tools, &Runner),
-    ) -> Result<usize, RunError> {
-        let Some(path) = self.own().filter(|path| path.is_file()) else { return Ok(0) };
+    ) -> Result<Gone, RunError> {
+        let mut gone = Gone::default();
+        let Some(path) = self.own().filter(|path| path.is_file()) else { return Ok(gone) };
         // Another bake may have found such a name, and be about to write it down: next time.
-        let Some(_lock) = self.lock_file().filter(|file| file.try_lock().is_ok()) else { return Ok(0) };
+        let lock = self.lock_file().filter(|file| file.try_lock().is_ok());
         let before = self.names();
+        let Some(_lock) = lock else {
+            gone.left = before.iter().filter(|(_, name)| !kept.contains(name.as_str())).count();
+            return Ok(gone);
+        };
         let theirs = self.others();
-        let (mut names, mut count) = (BTreeSet::new(), 0);
+        let mut names = BTreeSet::new();
         for one in &before {
             if kept.contains(one.1.as_str()) {
                 names.insert(one.clone());
             } else if !theirs.contains(one) {
                 match taken(one, tools, runner) {
-                    Ok(Taken::Removed) => count += 1,
+                    Ok(Taken::Removed) => gone.removed += 1,
                     Ok(Taken::Absent) => {}
-                    Ok(Taken::Kept) => drop(names.insert(one.clone())),
+                    Ok(Taken::Kept) => {
+                        gone.left += 1;
+                        names.insert(one.clone());
+                    }
                     Err(error) => return Err(error),
                 }
             }
@@ -118,7 +126,7 @@ impl Pinned {
                 self.write(&path, &names).is_ok()
             };
         }
-        Ok(count)
+        Ok(gone)
     }
 
     fn own(&self) -> Option<Utf8PathBuf> {
@@ -164,6 +172,14 @@ fn read(path: &Utf8Path) -> (Utf8PathBuf, BTreeSet<Name>) {
     let name = |(engine, name): (String, String)| Some((Engine::named(&engine)?, name));
     let names = noted.names.into_iter().filter_map(name).filter(|(_, name)| is_name(name)).collect();
     (noted.folder, names)
+}
+
+/// What became of names that were to be taken away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Gone {
+    pub(super) removed: usize,
+    /// Those of images in use, of engines that do not answer, and all while another bake runs.
+    pub(super) left: usize,
 }
 
 /// What became of a name.
@@ -238,7 +254,7 @@ mod tests {
             let runner = Runner::new(self.path(""), Verbosity::Quiet, Children::default());
             let tools = Tools::all_in(&self.path(""));
             let kept = kept.iter().copied().collect();
-            from.take_away(&kept, (&tools, &runner)).expect("no signal came")
+            from.take_away(&kept, (&tools, &runner)).expect("no signal came").removed
         }
 
         fn names(&self) -> Vec<String> {

@@ -178,6 +178,13 @@ impl Sources {
         self.0.get(file)
     }
 
+    /// The line of a place, after its file: `docker-compose.yml:3`.
+    pub(crate) fn line(&self, place: &Place) -> Option<String> {
+        let source = self.0.get(place.file)?;
+        let before = source.text.get(..place.at.start)?;
+        Some(format!("{}:{}", source.name, before.matches('\n').count() + 1))
+    }
+
     /// The error as people see it: with the text that it is in.
     pub(crate) fn explain(&self, fault: Fault) -> ComposeError {
         let Fault { message, at, help } = fault;

@@ -99,7 +99,7 @@ struct EngineCache {
 
 /// Which keys of the user's a build may use.
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "`true`, or a list such as `[\"default\"]`")]
+#[serde(untagged, expecting = "expected `true`, or a list such as `[\"default\"]`")]
 enum Ssh {
     Agent(bool),
     Keys(Vec<String>),
@@ -126,7 +126,7 @@ pub(super) type Pairs = BTreeMap<Spanned<String>, Spanned<String>>;
 
 /// One word, or several.
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "a text, or a list of texts")]
+#[serde(untagged, expecting = "expected a text, or a list of texts")]
 pub(super) enum Words {
     One(String),
     Many(Vec<String>),

@@ -85,6 +85,9 @@ impl Bake<'_> {
                     let used: Vec<_> =
                         found.read.first().into_iter().chain(&caches.after).map(String::as_str).collect();
                     caches.settings = plain::settings(&used, &options.variables, &self.temp);
+                    if let Some(file) = &caches.settings {
+                        self.baker.runner.say(&format!("# writes {file}: a registry here without TLS"));
+                    }
                 }
                 (Engine::Docker, Ok(())) => {
                     let of = |repository: &String| format!("{repository}:{}", tag(self.image));

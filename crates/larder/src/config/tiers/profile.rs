@@ -85,7 +85,7 @@ struct WhenTable {
 
 /// A tag, with or without a word on when it moves.
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "a text, or `{ name = \"…\", move = \"forward\" }`")]
+#[serde(untagged, expecting = "expected a text, or `{ name = \"…\", move = \"forward\" }`")]
 enum TagTable {
     Name(String),
     Rule(RuleTable),
