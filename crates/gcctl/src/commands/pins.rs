@@ -3,7 +3,7 @@
 use storekit::{Key, KeyOrName, Store};
 use toolkit::Outcome;
 
-use super::{Console, lookup};
+use super::console::{Console, lookup};
 use crate::error::Result;
 
 /// Pins the images that are meant: they never go.

@@ -48,6 +48,7 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
         saved: listed.entry.saved,
         used: Timestamp::try_from(listed.used).unwrap_or(now).min(now),
         uses: told.uses(&listed.key),
+        build_seconds: listed.entry.build_seconds,
         pinned: pins.contains(&listed.key),
         subject: referrers::subject(&listed.key, &listed.entry, &reach),
         is_disk: reach.is_disk,
@@ -66,6 +67,7 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
     found.temporary.extend(temporary);
     let abandoned =
         images.abandoned_among(&found.temporary)? + store.packages().abandoned_among(&found.temporary);
+    let room = disk::room(images.blobs().folder())?;
     Ok(Snapshot {
         now,
         images: images_now,
@@ -79,7 +81,9 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
         contexts: found.contexts,
         events: found.events,
         blobs: found.blobs,
-        free: disk::free(images.blobs().folder())?,
+        free: room.free,
+        capacity: room.capacity,
+        fetch_rate: told.fetch_rate(),
     })
 }
 

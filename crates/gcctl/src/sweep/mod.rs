@@ -5,6 +5,7 @@
 //! no entry that stands then needs it. Entries go before blobs, so that a run that is killed leaves
 //! whole images and blobs that nothing needs.
 
+mod contexts;
 mod packages;
 
 use std::collections::HashSet;
@@ -16,12 +17,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 use storekit::files::lock::Exclusive;
 use storekit::images::BESIDE;
-use storekit::{Batch, Digest, Discarded, Event, Images, Kind, NeededBodies, Store};
+use storekit::{Age, Batch, Digest, Discarded, Event, Images, Kind, NeededBodies, Store};
+use toolkit::amount::Setting;
 
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::events::{TOOL, Told};
-use crate::limits::Why;
+use crate::limits::{Part, Why};
 use crate::plan::{self, Eviction, Left, Plan, Rest, Unmet};
 use crate::roots::Roots;
 use crate::snapshot::Snapshot;
@@ -53,6 +55,8 @@ pub struct Swept {
     pub trashed: u64,
     /// The bytes of the trash that was emptied.
     pub emptied: u64,
+    /// The bytes of what hashctx remembered of folders and that went.
+    pub contexts: u64,
     /// Whether the disk was too full to move anything.
     pub disk_full: bool,
     /// Whether it was told to stop.
@@ -190,6 +194,9 @@ impl<'a> Sweep<'a> {
         self.swept.unfinished = freed;
         // What is deleted at once comes first: a full disk has room then.
         self.take_packages()?;
+        if self.plan.contexts > 0 {
+            self.swept.contexts = contexts::remove(self.store)?;
+        }
         let plan = self.plan;
         let (images, referrers): (Vec<_>, Vec<_>) = plan.images.iter().partition(|it| it.subject.is_none());
         self.in_steps(images.into_iter(), Self::evict)?;
@@ -360,7 +367,7 @@ impl<'a> Sweep<'a> {
         let snapshot = Snapshot { now: since, ..survey(self.store, &Told::default())? };
         let again = plan::decide(&snapshot, &self.plan.limits);
         self.swept.left = snapshot.left();
-        self.swept.unmet = self.swept.left.unmet(&self.plan.limits);
+        self.swept.unmet = snapshot.unmet(&self.plan.limits);
         self.swept.unmet.extend(overdue(&again));
         self.swept.more = again.going();
         self.swept.rest = Rest { images: self.swept.left.images, bytes: self.swept.left.bytes, ..again.rest };
@@ -368,12 +375,18 @@ impl<'a> Sweep<'a> {
     }
 }
 
-/// That an image is older than the limit of age, by the one that is unused for longest.
-fn overdue(plan: &Plan) -> Option<Unmet> {
-    let limit = plan.limits.max_age?.0.as_secs();
-    let old = plan.images.iter().filter(|image| image.why == Why::MaxAge);
-    let oldest = old.map(|image| plan.time.duration_since(image.used).unsigned_abs().as_secs()).max()?;
-    Some(Unmet { why: Why::MaxAge, left: oldest, limit })
+/// That an image is older than a limit of age, by the one that is unused for longest.
+fn overdue(plan: &Plan) -> Vec<Unmet> {
+    let scoped = (0..).zip(&plan.limits.scoped).filter_map(|(place, limit)| {
+        Some((Why::Limit(place, Part::Age), limit.max_age.and_then(Setting::value)?))
+    });
+    let limits = plan.limits.max_age.map(|age| (Why::MaxAge, age)).into_iter().chain(scoped);
+    let over = |(why, limit): (Why, Age)| {
+        let old = plan.images.iter().filter(|image| image.why == why);
+        let oldest = old.map(|image| plan.time.duration_since(image.used).unsigned_abs().as_secs()).max()?;
+        Some(Unmet { why, left: oldest, limit: limit.0.as_secs() })
+    };
+    limits.filter_map(over).collect()
 }
 
 /// Those that refer to images first, then those that refer to the ones before.

@@ -22,6 +22,7 @@ use storekit::{Descriptor, Event, Key, Kind};
 
 mod engines;
 mod index;
+mod limits;
 mod links;
 mod packages;
 mod scratch;
