@@ -17,6 +17,7 @@ pub mod engine;
 pub mod error;
 pub mod events;
 mod holders;
+mod holds;
 pub mod limits;
 mod matcher;
 pub mod packages;

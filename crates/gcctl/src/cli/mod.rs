@@ -12,12 +12,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::builder::styling::Styles;
 use clap::{Parser, Subcommand};
 use gcctl::Error;
-use gcctl::commands::{self, Console, Id, Wanted};
+use gcctl::commands::{self, Console, Id, Pinned, Until, Wanted};
 use gcctl::limits::{Layer, Layers};
 use gcctl::tier::command as tier;
 use gcctl::tier::limits::TierLimits;
 use storekit::error::At;
-use storekit::{KeyOrName, Store};
+use storekit::{Pin, Store};
 use toolkit::{Common, Outcome, Output, Settings, Signals};
 
 use limits::{ForceArg, LimitArgs, PlaceArgs};
@@ -122,23 +122,35 @@ enum StoreJob {
         #[command(flatten)]
         force: ForceArg,
     },
-    /// Keep images for ever, whatever the limits say
+    /// Keep images, whatever the limits say
     ///
     /// A pin belongs to the key: it outlives a new save under it. KEY may be the first 4 or more
     /// hex digits of a key, or a name of the image, such as `app:1` or the one in larder.toml: of
     /// several with the name it is the newest. Exit code 2, and a list, where several keys begin
-    /// so.
+    /// so. What has a `*`, `?`, `[` or `{` is a pattern, and holds all images whose key or name is
+    /// like it, those that come, too. A new pin of the same takes the place of the one before.
     Pin {
-        /// The images: keys, beginnings of keys, or names
+        /// The images: keys, beginnings of keys, names, or patterns of keys and names
         #[arg(required = true, value_name = "KEY")]
-        keys: Vec<KeyOrName>,
+        keys: Vec<Pinned>,
+        /// Let it go again after this day (UTC) or at this time
+        #[arg(long, value_name = "DATE")]
+        until: Option<Until>,
+        /// Keep what a rebuild of it needs, too
+        ///
+        /// The images that its build stood on, as far as they are stored, and the packages that it
+        /// fetched through pkgcache.
+        #[arg(long)]
+        closure: bool,
     },
     /// Let pinned images go again
     Unpin {
-        /// The images: keys, beginnings of keys, or names
+        /// The images: keys, beginnings of keys, names, or patterns as they were pinned
         #[arg(required = true, value_name = "KEY")]
-        keys: Vec<KeyOrName>,
+        keys: Vec<Pinned>,
     },
+    /// List the pins
+    Pins,
     /// Show each limit, where it comes from, and how it stands
     ///
     /// From an option, a variable, a settings file, or by default; `none` switches a limit off in
@@ -218,6 +230,7 @@ impl Job {
                 | StoreJob::Info { .. }
                 | StoreJob::Df
                 | StoreJob::Limits { .. }
+                | StoreJob::Pins
                 | StoreJob::Plan { .. },
             ) => Output::listing(),
             Self::Engine(job) if !matches!(job, engine::EngineJob::Apply { .. }) => Output::listing(),
@@ -265,7 +278,11 @@ fn dispatch(
             let plan = commands::read_plan(&mut *open(file)?)?;
             signals.held(|| commands::apply(store, &plan, force.force.into(), &signals.stop(), console))?
         }
-        StoreJob::Pin { keys } => commands::pin(store, keys, console)?,
+        StoreJob::Pin { keys, until, closure } => {
+            let pin = Pin { until: until.map(|until| until.0), closure: *closure };
+            commands::pin(store, keys, pin, console)?
+        }
+        StoreJob::Pins => commands::pins(store, console)?,
         StoreJob::Unpin { keys } => commands::unpin(store, keys, console)?,
         StoreJob::Undo => commands::undo(store, console)?,
     })

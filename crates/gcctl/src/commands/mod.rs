@@ -15,6 +15,6 @@ pub use collect::{Force, Wanted, apply, plan, read_plan, run};
 pub use console::{Console, open};
 pub use limits::limits;
 pub use named::meant;
-pub use pins::{pin, unpin};
+pub use pins::{Pinned, Until, pin, pins, unpin};
 pub use undo::undo;
 pub use view::{Id, Listing, df, info, ls, stats};

@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 
-use storekit::Store;
+use storekit::{Key, Store};
 
 use super::console::{Console, lookup};
 use super::view::Id;
 use crate::error::Result;
 use crate::events::Told;
+use crate::holds::Holds;
 use crate::plan::Names;
 use crate::survey::survey;
 
@@ -19,20 +20,28 @@ use crate::survey::survey;
 pub fn meant(store: &Store, ids: &[String], console: &mut Console<'_>) -> Result<Option<Names>> {
     let mut names = Names::default();
     let mut all = true;
-    let pins = store.images().pins()?;
     let snapshot = survey(store, &Told::default())?;
+    let holds = Holds::read(&store.images(), snapshot.now)?;
+    let pinned: HashSet<_> = snapshot.images.iter().filter(|it| it.pinned).map(|it| &it.key).collect();
+    let is_pinned = |key: &Key| pinned.contains(key);
     let known: HashSet<_> = snapshot.packages.iter().map(|package| package.url()).collect();
     for text in ids {
         match text.parse::<Id>() {
+            Ok(Id::Package(url)) if holds.url(&url) => {
+                all = false;
+                console.warn(format!("`{url}` is held by a pin: `gcctl pins` lists the pins"));
+            }
             Ok(Id::Package(url)) if known.contains(url.as_str()) => drop(names.urls.insert(url)),
             Ok(Id::Package(url)) => {
                 all = false;
                 console.warn(format!("nothing is stored of `{url}`; `gcctl ls packages` lists the URLs"));
             }
             Ok(Id::Image(id)) => match lookup(store, &id)? {
-                Some(key) if pins.contains(&key) => {
+                Some(key) if is_pinned(&key) => {
                     all = false;
-                    console.warn(format!("`{key}` is pinned: `gcctl unpin {key}` lets it go"));
+                    console.warn(format!(
+                        "`{key}` is pinned, or needed by what is: `gcctl pins` lists the pins"
+                    ));
                 }
                 Some(key) => drop(names.keys.insert(key)),
                 None => {

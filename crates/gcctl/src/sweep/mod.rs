@@ -9,6 +9,7 @@ mod contexts;
 mod packages;
 
 use std::collections::HashSet;
+use std::fs;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -16,13 +17,15 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::Timestamp;
 use serde::Serialize;
 use storekit::files::lock::Exclusive;
+use storekit::files::state::FileState;
 use storekit::images::BESIDE;
-use storekit::{Age, Batch, Digest, Discarded, Event, Images, Kind, NeededBodies, Store};
+use storekit::{Age, Batch, Digest, Discarded, Event, Images, Kind, Listed, NeededBodies, Store};
 use toolkit::amount::Setting;
 
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::events::{TOOL, Told};
+use crate::holds::Holds;
 use crate::limits::{Part, Why};
 use crate::plan::{self, Eviction, Left, Plan, Rest, Unmet};
 use crate::roots::Roots;
@@ -161,6 +164,9 @@ struct Sweep<'a> {
     roots: Roots,
     /// Of the packages.
     needed: NeededBodies,
+    /// What pins hold, and the states of the folders that this was read from.
+    holds: Holds,
+    pins: Vec<Option<FileState>>,
     swept: Swept,
 }
 
@@ -172,7 +178,8 @@ impl<'a> Sweep<'a> {
         let batch = if plan.shred { trash.shredder() } else { trash.batch(Timestamp::now()) };
         let (shred, swept) = (plan.shred, Swept::default());
         let needed = NeededBodies::new(&store.packages(), packages::doomed(plan));
-        Self { store, plan, images, batch, shred, stop, roots, needed, swept }
+        let (holds, pins) = (Holds::default(), Vec::new());
+        Self { store, plan, images, batch, shred, stop, roots, needed, holds, pins, swept }
     }
 
     /// Whether what goes can be moved to the trash, as far as it is not deleted at once.
@@ -237,6 +244,7 @@ impl<'a> Sweep<'a> {
         let mut items = items.peekable();
         while items.peek().is_some() && !self.stopped() {
             let lock = self.store.lock_exclusive()?;
+            self.read_pins()?;
             self.roots.begin_step();
             self.needed.begin_step();
             let begun = Instant::now();
@@ -276,12 +284,33 @@ impl<'a> Sweep<'a> {
         self.evict(lock, image)
     }
 
+    fn reached(&self, listed: &Listed) -> Result<Vec<Digest>> {
+        Ok(self.images.walker().reach(&listed.entry.descriptor)?.digests().collect())
+    }
+
+    /// Reads again what pins hold, where there are others than before. Nobody pins anything while a
+    /// step has the lock.
+    fn read_pins(&mut self) -> Result<()> {
+        let folders = [self.images.pins_folder(), self.images.folder().join("keys")];
+        let states = folders.map(|folder| fs::metadata(folder).ok().map(|it| FileState::seen(&it)));
+        let is_still = states.iter().zip(&self.pins).all(|(now, before)| match (now, before) {
+            (Some(now), Some(before)) => before.is_still(now),
+            (None, None) => true,
+            _ => false,
+        });
+        if !is_still || self.pins.is_empty() {
+            self.holds = Holds::read(&self.images, Timestamp::now())?;
+            self.pins = states.into();
+        }
+        Ok(())
+    }
+
     fn reason_to_keep(&self, image: &Eviction) -> Result<Option<Reason>> {
         let Some(listed) = self.images.peek(&image.key)? else { return Ok(Some(Reason::Gone)) };
         let used = Timestamp::try_from(listed.used).unwrap_or(Timestamp::MAX);
         Ok(if listed.entry.descriptor.digest != image.digest {
             Some(Reason::SavedAnew)
-        } else if self.images.pins()?.contains(&image.key) {
+        } else if self.holds.entry(&image.key, &listed.entry, || self.reached(&listed))? {
             Some(Reason::Pinned)
         } else if used > image.used {
             Some(Reason::Used)

@@ -25,6 +25,7 @@ mod index;
 mod limits;
 mod links;
 mod packages;
+mod pins;
 mod scratch;
 mod signed;
 mod strict;
