@@ -12,6 +12,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
@@ -139,7 +140,28 @@ impl Reason {
 /// cannot be moved to the trash, before anything is removed. What was done by then stands, and the
 /// store is whole.
 pub fn sweep(store: &Store, plan: &Plan, since: Timestamp, stop: &AtomicBool) -> Result<Swept> {
-    let mut sweep = Sweep::new(store, plan, stop);
+    sweep_at(store, plan, since, stop, Pace::default())
+}
+
+/// How fast a sweep works.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// How long others have the store between two steps.
+    pub pause: Duration,
+}
+
+/// As [`sweep`], at this pace.
+///
+/// # Errors
+/// As [`sweep`].
+pub fn sweep_at(
+    store: &Store,
+    plan: &Plan,
+    since: Timestamp,
+    stop: &AtomicBool,
+    pace: Pace,
+) -> Result<Swept> {
+    let mut sweep = Sweep { pace, ..Sweep::new(store, plan, stop) };
     sweep.check_the_trash()?;
     let run = sweep.run().or_else(|error| match error {
         // A stop ends the wait for a lock, too.
@@ -161,6 +183,7 @@ struct Sweep<'a> {
     batch: Batch,
     shred: bool,
     stop: &'a AtomicBool,
+    pace: Pace,
     roots: Roots,
     /// Of the packages.
     needed: NeededBodies,
@@ -179,7 +202,8 @@ impl<'a> Sweep<'a> {
         let (shred, swept) = (plan.shred, Swept::default());
         let needed = NeededBodies::new(&store.packages(), packages::doomed(plan));
         let (holds, pins) = (Holds::default(), Vec::new());
-        Self { store, plan, images, batch, shred, stop, roots, needed, holds, pins, swept }
+        let pace = Pace::default();
+        Self { store, plan, images, batch, shred, stop, pace, roots, needed, holds, pins, swept }
     }
 
     /// Whether what goes can be moved to the trash, as far as it is not deleted at once.
@@ -252,6 +276,9 @@ impl<'a> Sweep<'a> {
                 each(self, &lock, item)?;
             }
             drop(lock);
+            if items.peek().is_some() && !self.pace.pause.is_zero() {
+                thread::sleep(self.pace.pause);
+            }
         }
         Ok(())
     }
