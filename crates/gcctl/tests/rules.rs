@@ -276,8 +276,8 @@ fn a_tighter_limit_removes_a_superset() {
             for value in [20, 16, 8, 4, 3, 2, 1, 0] {
                 let plan = plan::decide(&snapshot, &limit(kind, value));
                 if plan.unmet.iter().any(|it| it.why.is_of_bytes()) || plan.rest.newest > 0 {
-                    // One that cannot be met, or a `low` that cannot be reached, keeps the newest of
-                    // each name.
+                    // One that cannot be met, or a `low` that cannot be reached, keeps the newest
+                    // of each name.
                     break;
                 }
                 let gone = gone(&plan);

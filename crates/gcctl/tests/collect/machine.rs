@@ -149,11 +149,11 @@ fn step(scratch: &Scratch, model: &mut Model, random: &mut Random, hours: u64) -
             let keys = model.trash.pop().unwrap();
             scratch.run("undo");
             for (key, hours) in keys.into_iter().zip(hours..) {
-                if !model.images.contains_key(&key) {
+                model.images.entry(key).or_insert_with_key(|key| {
                     // What comes back was used now; this tells which of them was first.
-                    scratch.age(&key, hours);
-                    model.images.insert(key, hours);
-                }
+                    scratch.age(key, hours);
+                    hours
+                });
             }
             "undo".to_owned()
         }
