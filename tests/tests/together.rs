@@ -142,7 +142,7 @@ fn packages_are_served_and_stored_while_they_are_collected() {
 #[test]
 fn a_package_cache_that_is_over_its_limit_is_collected_behind_it() {
     let session = Session::new().env("LARDER_BACKGROUND", "yes");
-    session.write("larder.toml", "[pkgcache]\nmax-size = \"150kB\"\n");
+    session.write("larder.toml", "[pkgcache]\nmax-size = \"130kB\"\n");
     let origin = Origin::new(|request, stream| {
         let _ =
             stream.write_all(&answer(200, "cache-control: max-age=3600", download(&request.path).as_bytes()));
@@ -159,6 +159,6 @@ fn a_package_cache_that_is_over_its_limit_is_collected_behind_it() {
     let is_told = || session.run("gcctl limits").ok().stderr().contains("in the background");
     until("it was collected", is_told);
     let left = session.run("gcctl df --json").ok().json()["packages"].as_u64().expect("a number");
-    assert!((20_000..=150_000).contains(&left), "{left}");
+    assert!((20_000..=130_000).contains(&left), "{left}");
     session.run("pkgcache verify").ok();
 }
