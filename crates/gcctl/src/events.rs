@@ -23,6 +23,9 @@ pub struct Told {
     uses: HashMap<String, u64>,
     evicted: HashSet<String>,
     wanted: HashSet<String>,
+    /// The bytes of packages that were fetched, and the seconds that this took, where both were
+    /// noted.
+    fetched: (u64, f64),
 }
 
 impl Told {
@@ -37,6 +40,9 @@ impl Told {
     }
 
     fn add(&mut self, event: &Event, now: Timestamp) {
+        if event.kind == Kind::Fetch {
+            self.add_fetch(event);
+        }
         let Some(key) = event.key.as_deref() else { return };
         if event.kind == Kind::Hit {
             let count = event.count.unwrap_or(1);
@@ -57,6 +63,20 @@ impl Told {
             }
             _ => {}
         }
+    }
+
+    fn add_fetch(&mut self, event: &Event) {
+        if let (Some(bytes), Some(seconds)) = (event.bytes, event.seconds.filter(|it| *it > 0.0)) {
+            self.fetched = (self.fetched.0.saturating_add(bytes), self.fetched.1 + seconds);
+        }
+    }
+
+    /// How many bytes a second packages were fetched with; `None` where too little was.
+    #[must_use]
+    pub fn fetch_rate(&self) -> Option<f64> {
+        #[expect(clippy::cast_precision_loss, reason = "a rate is not exact")]
+        let bytes = self.fetched.0 as f64;
+        (bytes > 0.0 && self.fetched.1 > 0.0).then(|| bytes / self.fetched.1)
     }
 
     /// How often an image was handed on.

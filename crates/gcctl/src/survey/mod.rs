@@ -23,6 +23,7 @@ use storekit::{Digest, Images, Key, Listed, PackageEntry, Reach, Store, Walker, 
 use crate::disk::{self, Apart, Place};
 use crate::error::{Error, Result};
 use crate::events::Told;
+use crate::holds::Holds;
 use crate::packages::{Body, Gathered, Packages};
 use crate::snapshot::{Image, Removed, Snapshot};
 
@@ -41,14 +42,15 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
     found.other += other;
     entries.append(std::mem::take(&mut found.packages));
     bodies.append(&mut found.bodies);
-    let pins = images.pins()?;
     let now = Timestamp::now();
+    let holds = Holds::read(&images, now)?;
     let image = |listed: Listed, reach: Reach| Image {
         digest: listed.entry.descriptor.digest,
         saved: listed.entry.saved,
         used: Timestamp::try_from(listed.used).unwrap_or(now).min(now),
         uses: told.uses(&listed.key),
-        pinned: pins.contains(&listed.key),
+        build_seconds: listed.entry.build_seconds,
+        pinned: false,
         subject: referrers::subject(&listed.key, &listed.entry, &reach),
         is_disk: reach.is_disk,
         incomplete: !reach.is_whole(),
@@ -59,13 +61,21 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
         origin: listed.entry.origin,
         key: listed.key,
     };
-    let images_now = all(&images, &Arc::new(sizes), &image)?;
-    let packages = Arc::new(Packages::of(entries, bodies, now));
+    let mut images_now = all(&images, &Arc::new(sizes), &image)?;
+    for image in &mut images_now {
+        image.pinned = holds.image(image);
+    }
+    let mut packages = Packages::of(entries, bodies, now);
+    if holds.holds_packages() {
+        packages.hold(|package| holds.package(package));
+    }
+    let packages = Arc::new(packages);
     let counted: u64 = images_now.iter().map(|image| image.files).sum();
     let ownerless = found.files.values().sum::<u64>() - counted;
     found.temporary.extend(temporary);
     let abandoned =
         images.abandoned_among(&found.temporary)? + store.packages().abandoned_among(&found.temporary);
+    let room = disk::room(images.blobs().folder())?;
     Ok(Snapshot {
         now,
         images: images_now,
@@ -79,7 +89,9 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
         contexts: found.contexts,
         events: found.events,
         blobs: found.blobs,
-        free: disk::free(images.blobs().folder())?,
+        free: room.free,
+        capacity: room.capacity,
+        fetch_rate: told.fetch_rate(),
     })
 }
 

@@ -5,23 +5,29 @@
 //! no entry that stands then needs it. Entries go before blobs, so that a run that is killed leaves
 //! whole images and blobs that nothing needs.
 
+mod contexts;
 mod packages;
 
 use std::collections::HashSet;
+use std::fs;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use serde::Serialize;
 use storekit::files::lock::Exclusive;
+use storekit::files::state::FileState;
 use storekit::images::BESIDE;
-use storekit::{Batch, Digest, Discarded, Event, Images, Kind, NeededBodies, Store};
+use storekit::{Age, Batch, Digest, Discarded, Event, Images, Kind, Listed, NeededBodies, Store};
+use toolkit::amount::Setting;
 
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::events::{TOOL, Told};
-use crate::limits::Why;
+use crate::holds::Holds;
+use crate::limits::{Part, Why};
 use crate::plan::{self, Eviction, Left, Plan, Rest, Unmet};
 use crate::roots::Roots;
 use crate::snapshot::Snapshot;
@@ -53,6 +59,8 @@ pub struct Swept {
     pub trashed: u64,
     /// The bytes of the trash that was emptied.
     pub emptied: u64,
+    /// The bytes of what hashctx remembered of folders and that went.
+    pub contexts: u64,
     /// Whether the disk was too full to move anything.
     pub disk_full: bool,
     /// Whether it was told to stop.
@@ -132,7 +140,28 @@ impl Reason {
 /// cannot be moved to the trash, before anything is removed. What was done by then stands, and the
 /// store is whole.
 pub fn sweep(store: &Store, plan: &Plan, since: Timestamp, stop: &AtomicBool) -> Result<Swept> {
-    let mut sweep = Sweep::new(store, plan, stop);
+    sweep_at(store, plan, since, stop, Pace::default())
+}
+
+/// How fast a sweep works.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// How long others have the store between two steps.
+    pub pause: Duration,
+}
+
+/// As [`sweep`], at this pace.
+///
+/// # Errors
+/// As [`sweep`].
+pub fn sweep_at(
+    store: &Store,
+    plan: &Plan,
+    since: Timestamp,
+    stop: &AtomicBool,
+    pace: Pace,
+) -> Result<Swept> {
+    let mut sweep = Sweep { pace, ..Sweep::new(store, plan, stop) };
     sweep.check_the_trash()?;
     let run = sweep.run().or_else(|error| match error {
         // A stop ends the wait for a lock, too.
@@ -154,9 +183,13 @@ struct Sweep<'a> {
     batch: Batch,
     shred: bool,
     stop: &'a AtomicBool,
+    pace: Pace,
     roots: Roots,
     /// Of the packages.
     needed: NeededBodies,
+    /// What pins hold, and the states of the folders that this was read from.
+    holds: Holds,
+    pins: Vec<Option<FileState>>,
     swept: Swept,
 }
 
@@ -168,7 +201,9 @@ impl<'a> Sweep<'a> {
         let batch = if plan.shred { trash.shredder() } else { trash.batch(Timestamp::now()) };
         let (shred, swept) = (plan.shred, Swept::default());
         let needed = NeededBodies::new(&store.packages(), packages::doomed(plan));
-        Self { store, plan, images, batch, shred, stop, roots, needed, swept }
+        let (holds, pins) = (Holds::default(), Vec::new());
+        let pace = Pace::default();
+        Self { store, plan, images, batch, shred, stop, pace, roots, needed, holds, pins, swept }
     }
 
     /// Whether what goes can be moved to the trash, as far as it is not deleted at once.
@@ -190,6 +225,9 @@ impl<'a> Sweep<'a> {
         self.swept.unfinished = freed;
         // What is deleted at once comes first: a full disk has room then.
         self.take_packages()?;
+        if self.plan.contexts > 0 {
+            self.swept.contexts = contexts::remove(self.store)?;
+        }
         let plan = self.plan;
         let (images, referrers): (Vec<_>, Vec<_>) = plan.images.iter().partition(|it| it.subject.is_none());
         self.in_steps(images.into_iter(), Self::evict)?;
@@ -230,6 +268,7 @@ impl<'a> Sweep<'a> {
         let mut items = items.peekable();
         while items.peek().is_some() && !self.stopped() {
             let lock = self.store.lock_exclusive()?;
+            self.read_pins()?;
             self.roots.begin_step();
             self.needed.begin_step();
             let begun = Instant::now();
@@ -237,6 +276,9 @@ impl<'a> Sweep<'a> {
                 each(self, &lock, item)?;
             }
             drop(lock);
+            if items.peek().is_some() && !self.pace.pause.is_zero() {
+                thread::sleep(self.pace.pause);
+            }
         }
         Ok(())
     }
@@ -269,12 +311,33 @@ impl<'a> Sweep<'a> {
         self.evict(lock, image)
     }
 
+    fn reached(&self, listed: &Listed) -> Result<Vec<Digest>> {
+        Ok(self.images.walker().reach(&listed.entry.descriptor)?.digests().collect())
+    }
+
+    /// Reads again what pins hold, where there are others than before. Nobody pins anything while a
+    /// step has the lock.
+    fn read_pins(&mut self) -> Result<()> {
+        let folders = [self.images.pins_folder(), self.images.folder().join("keys")];
+        let states = folders.map(|folder| fs::metadata(folder).ok().map(|it| FileState::seen(&it)));
+        let is_still = states.iter().zip(&self.pins).all(|(now, before)| match (now, before) {
+            (Some(now), Some(before)) => before.is_still(now),
+            (None, None) => true,
+            _ => false,
+        });
+        if !is_still || self.pins.is_empty() {
+            self.holds = Holds::read(&self.images, Timestamp::now())?;
+            self.pins = states.into();
+        }
+        Ok(())
+    }
+
     fn reason_to_keep(&self, image: &Eviction) -> Result<Option<Reason>> {
         let Some(listed) = self.images.peek(&image.key)? else { return Ok(Some(Reason::Gone)) };
         let used = Timestamp::try_from(listed.used).unwrap_or(Timestamp::MAX);
         Ok(if listed.entry.descriptor.digest != image.digest {
             Some(Reason::SavedAnew)
-        } else if self.images.pins()?.contains(&image.key) {
+        } else if self.holds.entry(&image.key, &listed.entry, || self.reached(&listed))? {
             Some(Reason::Pinned)
         } else if used > image.used {
             Some(Reason::Used)
@@ -360,7 +423,7 @@ impl<'a> Sweep<'a> {
         let snapshot = Snapshot { now: since, ..survey(self.store, &Told::default())? };
         let again = plan::decide(&snapshot, &self.plan.limits);
         self.swept.left = snapshot.left();
-        self.swept.unmet = self.swept.left.unmet(&self.plan.limits);
+        self.swept.unmet = snapshot.unmet(&self.plan.limits);
         self.swept.unmet.extend(overdue(&again));
         self.swept.more = again.going();
         self.swept.rest = Rest { images: self.swept.left.images, bytes: self.swept.left.bytes, ..again.rest };
@@ -368,12 +431,18 @@ impl<'a> Sweep<'a> {
     }
 }
 
-/// That an image is older than the limit of age, by the one that is unused for longest.
-fn overdue(plan: &Plan) -> Option<Unmet> {
-    let limit = plan.limits.max_age?.0.as_secs();
-    let old = plan.images.iter().filter(|image| image.why == Why::MaxAge);
-    let oldest = old.map(|image| plan.time.duration_since(image.used).unsigned_abs().as_secs()).max()?;
-    Some(Unmet { why: Why::MaxAge, left: oldest, limit })
+/// That an image is older than a limit of age, by the one that is unused for longest.
+fn overdue(plan: &Plan) -> Vec<Unmet> {
+    let scoped = (0..).zip(&plan.limits.scoped).filter_map(|(place, limit)| {
+        Some((Why::Limit(place, Part::Age), limit.max_age.and_then(Setting::value)?))
+    });
+    let limits = plan.limits.max_age.map(|age| (Why::MaxAge, age)).into_iter().chain(scoped);
+    let over = |(why, limit): (Why, Age)| {
+        let old = plan.images.iter().filter(|image| image.why == why);
+        let oldest = old.map(|image| plan.time.duration_since(image.used).unsigned_abs().as_secs()).max()?;
+        Some(Unmet { why, left: oldest, limit: limit.0.as_secs() })
+    };
+    limits.filter_map(over).collect()
 }
 
 /// Those that refer to images first, then those that refer to the ones before.

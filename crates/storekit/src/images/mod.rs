@@ -12,7 +12,7 @@ pub(crate) mod listing;
 pub mod lookup;
 pub(crate) mod names;
 pub mod origin;
-pub(crate) mod pins;
+pub mod pins;
 pub mod reach;
 pub mod referrers;
 

@@ -1,0 +1,311 @@
+//! The command line, and what of the process's environment the library is told.
+
+mod engine;
+mod limits;
+mod list;
+mod out;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::builder::styling::Styles;
+use clap::{Parser, Subcommand};
+use gcctl::Error;
+use gcctl::commands::{self, Console, Id, Pinned, Until, Wanted};
+use gcctl::limits::{Layer, Layers};
+use gcctl::tier::command as tier;
+use gcctl::tier::limits::TierLimits;
+use storekit::error::At;
+use storekit::{Pin, Store};
+use toolkit::{Common, Outcome, Output, Settings, Signals};
+
+use limits::{ForceArg, LimitArgs, PlaceArgs};
+use list::ListArgs;
+use out::{CleanArgs, OutArgs, read_ids};
+
+/// Show what a store holds and what it costs, and keep it within limits
+///
+/// Sizes are bytes on disk, and shared parts count once. An image counts as used when it is saved,
+/// loaded, exported, extracted from, or pulled from `imgtar serve`. `--store DIR` must name a store
+/// that is there; DIR and the folders in it may be symbolic links.
+///
+/// Exit codes: 0 done, and within the limits; 1 a limit cannot be met, or a key is not there; 2
+/// trouble; 3 the store is damaged; 129, 130, 143 stopped by HUP, INT, TERM, with the store whole.
+#[derive(Parser)]
+#[command(name = "gcctl", version, styles = Styles::plain(), max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    job: Job,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it in a process")]
+enum Job {
+    #[command(flatten)]
+    Store(StoreJob),
+    /// Show and remove what docker or podman keeps: images, containers, steps of builds
+    ///
+    /// By their own commands, which `LARDER_DOCKER` and `LARDER_PODMAN` name. No store is needed.
+    #[command(subcommand)]
+    Engine(engine::EngineJob),
+}
+
+/// What is about a store.
+#[derive(Subcommand)]
+enum StoreJob {
+    /// List the images or the packages, the last used first
+    ///
+    /// SIZE is all that it needs, OWN is what would be free if it alone went, USES is how often an
+    /// image was loaded, exported or pulled.
+    Ls(ListArgs),
+    /// Show what is known of an image or a package, and what it shares with which others
+    ///
+    /// Exits 1 where it is not there.
+    Info {
+        /// A key, the beginning of one or an image's name; or the URL of a package
+        id: Id,
+    },
+    /// Show what the store occupies, by kind
+    ///
+    /// The parts add up to the whole folder exactly, as `du` counts it.
+    Df,
+    /// Show how well the caches did, by day (UTC)
+    ///
+    /// Of images: how many bakes asked for, what share was found and where (`machine` is this
+    /// store, others are tiers), how many were built, the build time that was saved, and the bytes
+    /// that moved to and from engines and tiers. Of packages: requests, what share the store
+    /// answered, and the bytes.
+    Stats {
+        /// So many days, today included
+        #[arg(long, value_name = "N", default_value = "7", value_parser = clap::value_parser!(u32).range(1..=3650))]
+        days: u32,
+    },
+    /// Print what would go and why, and remove nothing
+    ///
+    /// Exits 0 whatever it finds. With `--json` it prints what `apply` reads.
+    ///
+    /// With `--listing` it is about another place: `imgtar ls --tier PLACE --json | gcctl plan
+    /// --listing - --tier NAME --json | imgtar rm --tier PLACE --plan -`, or `larder tier collect
+    /// NAME`.
+    Plan {
+        #[command(flatten)]
+        limits: LimitArgs,
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Remove exactly what a plan names
+    ///
+    /// Each item is looked at again: an image that was used, pinned or saved anew since the plan
+    /// was made stays, and so does a blob that an image needs now or that is in use.
+    Apply {
+        /// A plan, as `gcctl plan --json` prints it; `-` is stdin
+        #[arg(default_value = "-")]
+        file: Utf8PathBuf,
+        #[command(flatten)]
+        force: ForceArg,
+    },
+    /// Remove what is over the limits, and what no image needs
+    ///
+    /// The same as `gcctl plan --json | gcctl apply -`. Images that were not used for long and were
+    /// not used often go first: the time since the last use counts, halved by 1 use, a third of it
+    /// by 3, a quarter by 7. What goes stays in the trash for a while, and counts; a limit of bytes
+    /// that leaves no room for it empties the trash at once.
+    Run {
+        #[command(flatten)]
+        limits: LimitArgs,
+        /// Print what would go, as `plan` does, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Collect only where a limit of bytes is exceeded, gently, and print nothing
+        ///
+        /// `larder bake` and `pkgcache` start it when they have stored something, unless
+        /// `background = false` in [gcctl] or `LARDER_BACKGROUND=no` says otherwise. One works at a
+        /// time, at the lowest priority, and no more often than every minute; what `--force` is
+        /// needed for is left. `gcctl limits` tells what it did.
+        #[arg(long, conflicts_with_all = ["dry_run", "force"])]
+        background: bool,
+        #[command(flatten)]
+        force: ForceArg,
+    },
+    /// Keep images, whatever the limits say
+    ///
+    /// A pin belongs to the key: it outlives a new save under it. KEY may be the first 4 or more
+    /// hex digits of a key, or a name of the image, such as `app:1` or the one in larder.toml: of
+    /// several with the name it is the newest. Exit code 2, and a list, where several keys begin
+    /// so. What has a `*`, `?`, `[` or `{` is a pattern, and holds all images whose key or name is
+    /// like it, those that come, too. A new pin of the same takes the place of the one before.
+    Pin {
+        /// The images: keys, beginnings of keys, names, or patterns of keys and names
+        #[arg(required = true, value_name = "KEY")]
+        keys: Vec<Pinned>,
+        /// Let it go again after this day (UTC) or at this time
+        #[arg(long, value_name = "DATE")]
+        until: Option<Until>,
+        /// Keep what a rebuild of it needs, too
+        ///
+        /// The images that its build stood on, as far as they are stored, and the packages that it
+        /// fetched through pkgcache.
+        #[arg(long)]
+        closure: bool,
+    },
+    /// Let pinned images go again
+    Unpin {
+        /// The images: keys, beginnings of keys, names, or patterns as they were pinned
+        #[arg(required = true, value_name = "KEY")]
+        keys: Vec<Pinned>,
+    },
+    /// List the pins
+    Pins,
+    /// Show each limit, where it comes from, and how it stands
+    ///
+    /// From an option, a variable, a settings file, or by default; `none` switches a limit off in
+    /// each of them. NOW is what there is: bytes of images and packages, with trash; images without
+    /// what refers to them; the longest time that something is unused.
+    Limits {
+        #[command(flatten)]
+        limits: LimitArgs,
+    },
+    /// Remove all images that are not pinned, and what nothing needs
+    ///
+    /// Package downloads, and what hashctx remembers of folders, are deleted at once: both can be
+    /// had again. What a pin holds stays.
+    Clean {
+        #[command(flatten)]
+        what: CleanArgs,
+        #[command(flatten)]
+        out: OutArgs,
+    },
+    /// Remove what is named, and what nothing needs
+    ///
+    /// As `run` does it: images go into the trash (`undo` brings them back), with what refers to
+    /// them; packages are deleted at once. What is pinned stays, and exit code 1 says so.
+    Rm {
+        /// Keys, beginnings of keys, names of images, URLs of packages; `-` reads more from stdin,
+        /// one a line or each with a NUL behind it, as `ls -0` prints them
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+        #[command(flatten)]
+        out: OutArgs,
+    },
+    /// Bring back what the last run removed, and print the keys
+    ///
+    /// What is brought back counts as used now.
+    Undo,
+}
+
+/// Does what the command line says.
+pub(crate) fn run(cli: &Cli, signals: &Signals) -> miette::Result<Outcome> {
+    let common = &cli.common;
+    let settings = Settings::of_process("gcctl", common)?;
+    let folder = settings.store_dir(common.store.as_deref())?;
+    let mut out = BufWriter::new(cli.job.output());
+    let mut console = Console {
+        out: &mut out,
+        err: &mut io::stderr(),
+        json: common.json,
+        quiet: common.quiet,
+        verbose: common.verbose,
+        bold: common.color.is_wanted(io::stdout().is_terminal()),
+    };
+    let job = match &cli.job {
+        Job::Store(job) => job,
+        Job::Engine(job) => return engine::run(job, settings.environment(), signals, &mut console),
+    };
+    if let StoreJob::Plan { limits, place } = job
+        && let (Some(file), Some(name)) = (&place.listing, &place.tier)
+    {
+        let limits = TierLimits::load(&settings, name, limits.layer())?;
+        let (here, force) = (&settings.environment().folder, place.force.into());
+        return Ok(tier::plan(&mut *open(file)?, name, &limits, here, force, &mut console)?);
+    }
+    let store = commands::open(&folder, common.store.is_some(), &mut console)?.with_stop(signals.stop());
+    let outcome = dispatch(job, &settings, &store, signals, &mut console)?;
+    // What a change or a verdict prints was flushed before; a listing's reader may go at the very
+    // end.
+    out.flush().at("write", Utf8Path::new("stdout"))?;
+    Ok(outcome)
+}
+
+impl Job {
+    /// Whether a reader that goes ends the command.
+    fn output(&self) -> Output {
+        match self {
+            Self::Store(
+                StoreJob::Ls(_)
+                | StoreJob::Info { .. }
+                | StoreJob::Df
+                | StoreJob::Limits { .. }
+                | StoreJob::Pins
+                | StoreJob::Plan { .. },
+            ) => Output::listing(),
+            Self::Engine(job) if !matches!(job, engine::EngineJob::Apply { .. }) => Output::listing(),
+            _ => Output::report(),
+        }
+    }
+}
+
+fn dispatch(
+    job: &StoreJob,
+    settings: &Settings,
+    store: &Store,
+    signals: &Signals,
+    console: &mut Console<'_>,
+) -> miette::Result<Outcome> {
+    let layers = |options: Layer| Layers::load(settings, options);
+    let limits = |options: Layer| Ok::<_, miette::Report>(layers(options)?.limits());
+    Ok(match job {
+        StoreJob::Ls(args) => commands::ls(store, &args.listing(), console)?,
+        StoreJob::Info { id } => commands::info(store, id, console)?,
+        StoreJob::Df => commands::df(store, console)?,
+        StoreJob::Stats { days } => commands::stats(store, *days, console)?,
+        StoreJob::Plan { limits: args, .. } | StoreJob::Run { limits: args, dry_run: true, .. } => {
+            commands::plan(store, &Wanted::OverLimits, &limits(args.layer())?, console)?
+        }
+        StoreJob::Run { limits: args, background: true, .. } => {
+            let layers = layers(args.layer())?;
+            if !layers.background() {
+                return Ok(Outcome::Yes);
+            }
+            signals.held(|| commands::background(store, &layers.limits(), &signals.stop()))?
+        }
+        StoreJob::Run { limits: args, dry_run: false, force, .. } => {
+            let limits = limits(args.layer())?;
+            let (wanted, stop) = (&Wanted::OverLimits, signals.stop());
+            signals.held(|| commands::run(store, wanted, &limits, force.force.into(), &stop, console))?
+        }
+        StoreJob::Clean { what, out } => {
+            let wanted = Wanted::All(what.clean());
+            out.take(store, &wanted, &limits(out.layer())?, signals, console)?
+        }
+        StoreJob::Rm { ids, out } => {
+            let ids = if ids.iter().any(|id| id == "-") { read_ids(ids)? } else { ids.clone() };
+            let Some(names) = commands::meant(store, &ids, console)? else { return Ok(Outcome::No) };
+            out.take(store, &Wanted::Named(names), &limits(out.layer())?, signals, console)?
+        }
+        StoreJob::Limits { limits: args } => commands::limits(store, &layers(args.layer())?, console)?,
+        StoreJob::Apply { file, force } => {
+            if file == "-" && io::stdin().is_terminal() {
+                console.say("waiting for a plan on stdin: `gcctl plan --json | gcctl apply` hands one on");
+            }
+            let plan = commands::read_plan(&mut *open(file)?)?;
+            signals.held(|| commands::apply(store, &plan, force.force.into(), &signals.stop(), console))?
+        }
+        StoreJob::Pin { keys, until, closure } => {
+            let pin = Pin { until: until.map(|until| until.0), closure: *closure };
+            commands::pin(store, keys, pin, console)?
+        }
+        StoreJob::Pins => commands::pins(store, console)?,
+        StoreJob::Unpin { keys } => commands::unpin(store, keys, console)?,
+        StoreJob::Undo => commands::undo(store, console)?,
+    })
+}
+
+fn open(file: &Utf8Path) -> Result<Box<dyn BufRead>, Error> {
+    if file == "-" {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    Ok(Box::new(BufReader::new(File::open(file).at("read", file)?)))
+}
