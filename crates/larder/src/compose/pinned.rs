@@ -82,8 +82,8 @@ impl Pinned {
     }
 
     /// Takes those names away that are not `kept` and that no other project has noted. An image
-    /// that has other names stays; so does, with its name, one that a container uses. What became of
-    /// them.
+    /// that has other names stays; so does, with its name, one that a container uses. What became
+    /// of them.
     ///
     /// # Errors
     /// Only where a signal came.
