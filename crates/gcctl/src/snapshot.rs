@@ -149,6 +149,15 @@ impl Snapshot {
         image.files + alone.map(|digest| self.bytes(digest)).sum::<u64>()
     }
 
+    /// Both of these: with what it shares, and alone.
+    #[must_use]
+    pub fn sizes(&self, image: &Image, holders: &Holders) -> (u64, u64) {
+        image.blobs.iter().fold((image.files, image.files), |(size, own), digest| {
+            let bytes = self.bytes(digest);
+            (size + bytes, own + if holders.count(digest) == 1 { bytes } else { 0 })
+        })
+    }
+
     /// Which entries refer to which. One that refers to an image that is there lives and dies with
     /// that, and does not count as an image; one whose image is not there stands for itself.
     #[must_use]

@@ -188,13 +188,14 @@ fn owners<'a>(snapshot: &'a Snapshot, referrers: &Referrers) -> Vec<Option<&'a K
 }
 
 fn row<'a>(snapshot: &Snapshot, image: &'a Image, of: Option<&'a Key>, holders: &Holders) -> Row<'a> {
+    let (size, own) = snapshot.sizes(image, holders);
     Row {
         key: &image.key,
         digest: image.digest,
         names: &image.names,
         origin: &image.origin,
-        size: snapshot.size(image),
-        own: snapshot.own(image, holders),
+        size,
+        own,
         saved: image.saved,
         used: image.used,
         uses: image.uses,

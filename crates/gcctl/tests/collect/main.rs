@@ -23,6 +23,7 @@ use storekit::{Descriptor, Event, Key, Kind};
 mod engines;
 mod index;
 mod links;
+mod notes;
 mod packages;
 mod scratch;
 mod signed;
