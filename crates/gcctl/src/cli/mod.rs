@@ -1,23 +1,26 @@
 //! The command line, and what of the process's environment the library is told.
 
 mod engine;
+mod limits;
+mod list;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::builder::styling::Styles;
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use gcctl::commands::{self, Console, Force, Id, Listing, Wanted};
+use clap::{Parser, Subcommand};
+use gcctl::commands::{self, Console, Force, Id, Wanted};
 use gcctl::plan::Clean;
-use gcctl::show::ls::{Filter, Sort};
 use gcctl::tier::command as tier;
 use gcctl::tier::limits::TierLimits;
 use gcctl::{Error, Limits};
-use globset::Glob;
 use storekit::error::At;
-use storekit::{Age, ByteSize, KeyOrName, Store, WrittenSize};
+use storekit::{Age, KeyOrName, Store};
 use toolkit::{Common, Outcome, Output, Settings, Signals};
+
+use limits::{ForceArg, LimitArgs, PlaceArgs};
+use list::ListArgs;
 
 /// Show what a store holds and what it costs, and keep it within limits
 ///
@@ -152,171 +155,6 @@ enum StoreJob {
     ///
     /// What is brought back counts as used now.
     Undo,
-}
-
-// Limits; the `LARDER_MAX_IMAGES`, … variables and `[gcctl]` in larder.toml say what no option
-// says.
-#[derive(Args)]
-#[command(
-    next_help_heading = "Limits (else LARDER_MAX_IMAGES …, else `max-images` … of [gcctl] in larder.toml)"
-)]
-struct LimitArgs {
-    /// Keep at most this many images
-    ///
-    /// What refers to an image (a signature, an attestation, an SBOM) goes with it and does not
-    /// count.
-    #[arg(long, value_name = "N", value_parser = toolkit::tables::count)]
-    max_images: Option<u64>,
-    /// Keep at most this many disks
-    ///
-    /// Where this is set, disks do not count for `--max-images`.
-    #[arg(long, value_name = "N", value_parser = toolkit::tables::count)]
-    max_disks: Option<u64>,
-    /// Keep at most this many images of each name: the last used ones
-    ///
-    /// The name is the one in larder.toml, else the first that a load restores. An image without
-    /// either has no such limit.
-    #[arg(long, value_name = "N", value_parser = toolkit::tables::count)]
-    max_per_image: Option<u64>,
-    /// Keep the last used images of each name, so many, whatever the other limits say
-    #[arg(long, value_name = "N", value_parser = toolkit::tables::count)]
-    keep_last: Option<u64>,
-    /// Occupy at most this many bytes, trash included: 500MB, 10GB, 10GiB
-    ///
-    /// Counts images and packages: all that `df` shows, but for `contexts`, `events` and `other`.
-    /// What is unused for longest goes first, and packages are deleted at once.
-    #[arg(long, value_name = "SIZE")]
-    max_size: Option<WrittenSize>,
-    /// Keep images and packages that were used within this time: 12h, 30d
-    ///
-    /// Pinned images may be older.
-    #[arg(long, value_name = "AGE")]
-    max_age: Option<Age>,
-    /// Keep at most this many bytes of package downloads [else `max-size` of [pkgcache]]
-    #[arg(long, value_name = "SIZE")]
-    packages_max_size: Option<WrittenSize>,
-    /// Keep packages that were used within this time [else `max-age` of [pkgcache], else
-    /// `--max-age`]
-    #[arg(long, value_name = "AGE")]
-    packages_max_age: Option<Age>,
-    /// Keep models that were used within this time [else `models-max-age` of [pkgcache], else what
-    /// holds for packages]
-    ///
-    /// What came from a hub of models or a registry of Ollama's, and files of weights.
-    #[arg(long, value_name = "AGE")]
-    models_max_age: Option<Age>,
-    /// Leave at least this many bytes free on the file system of the images
-    ///
-    /// Where that cannot be had, the newest image of each name stays all the same; so with
-    /// `--max-size`.
-    #[arg(long, value_name = "SIZE")]
-    min_free: Option<WrittenSize>,
-    /// Keep removed things for this long [default: 24h]; `0s` deletes them at once
-    #[arg(long, value_name = "AGE")]
-    trash_grace: Option<Age>,
-}
-
-/// What stands in another place.
-#[derive(Args)]
-#[command(next_help_heading = "Another place")]
-struct PlaceArgs {
-    /// Plan for what this file lists, as `imgtar ls --tier PLACE --json` prints it; `-` is stdin
-    ///
-    /// An image counts as used when it was saved. Tags that nothing is noted with stay, and so does
-    /// what they need.
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "tier",
-        conflicts_with_all = ["max_disks", "packages_max_size", "packages_max_age", "models_max_age", "min_free", "trash_grace"]
-    )]
-    listing: Option<Utf8PathBuf>,
-    /// The tier that it lists: its limits are in [gcctl.NAME] of larder.toml, with `keep` and
-    /// `keep-refs`
-    #[arg(long, value_name = "NAME", requires = "listing")]
-    tier: Option<String>,
-    /// Plan also what takes more than half of the images for a limit of bytes
-    #[arg(long, requires = "listing")]
-    force: bool,
-}
-
-#[derive(Args)]
-struct ListArgs {
-    /// What to list
-    #[arg(value_enum, default_value_t)]
-    what: What,
-    /// Only those whose name, key or URL is like this: `app:*`
-    ///
-    /// `*` stands for any characters, `?` for one, `{a,b}` for either.
-    #[arg(long, value_name = "PATTERN")]
-    name: Option<Glob>,
-    /// Only packages of this ecosystem: apt, cargo, dnf, huggingface, npm, oci, ollama, python or
-    /// generic
-    #[arg(long, value_name = "NAME")]
-    ecosystem: Option<String>,
-    /// Only those that were not used for longer than this: 12h, 30d
-    #[arg(long, value_name = "AGE")]
-    unused: Option<Age>,
-    /// Only those whose SIZE is more than this
-    #[arg(long, value_name = "SIZE")]
-    larger: Option<ByteSize>,
-    /// The order: used, name, size or own
-    #[arg(long, value_name = "BY", default_value = "used")]
-    sort: Sort,
-    /// Print keys or URLs alone, each with a NUL behind it
-    #[arg(short = '0', long, conflicts_with = "json")]
-    null: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum What {
-    /// Images and disks, and what refers to them
-    #[default]
-    Images,
-    /// Package downloads
-    Packages,
-}
-
-impl ListArgs {
-    fn listing(&self) -> Listing {
-        let filter = Filter {
-            ecosystem: self.ecosystem.clone(),
-            name: self.name.as_ref().map(Glob::compile_matcher),
-            unused: self.unused,
-            larger: self.larger,
-            sort: self.sort,
-        };
-        Listing { packages: matches!(self.what, What::Packages), filter, nul: self.null }
-    }
-}
-
-#[derive(Args)]
-struct ForceArg {
-    /// Delete also all images or packages, or more than half of them, for good, if a limit of bytes
-    /// asks for that
-    ///
-    /// Without it, such a limit is refused with exit code 2, and what would be lost is listed. So
-    /// is a limit below 1 MB without a unit: `--max-size 10` is ten bytes.
-    #[arg(long)]
-    force: bool,
-}
-
-impl LimitArgs {
-    fn limits(&self) -> Limits {
-        Limits {
-            max_images: self.max_images,
-            max_disks: self.max_disks,
-            max_per_image: self.max_per_image,
-            keep_last: self.keep_last,
-            max_size: self.max_size,
-            max_age: self.max_age,
-            packages_max_size: self.packages_max_size,
-            packages_max_age: self.packages_max_age,
-            models_max_age: self.models_max_age,
-            min_free: self.min_free,
-            trash_grace: self.trash_grace,
-        }
-    }
 }
 
 /// Does what the command line says.

@@ -1,0 +1,57 @@
+//! The options of `ls`.
+
+use clap::{Args, ValueEnum};
+use gcctl::commands::Listing;
+use gcctl::show::ls::{Filter, Sort};
+use globset::Glob;
+use storekit::{Age, ByteSize};
+
+#[derive(Args)]
+pub(super) struct ListArgs {
+    /// What to list
+    #[arg(value_enum, default_value_t)]
+    what: What,
+    /// Only those whose name, key or URL is like this: `app:*`
+    ///
+    /// `*` stands for any characters, `?` for one, `{a,b}` for either.
+    #[arg(long, value_name = "PATTERN")]
+    name: Option<Glob>,
+    /// Only packages of this ecosystem: apt, cargo, dnf, huggingface, npm, oci, ollama, python or
+    /// generic
+    #[arg(long, value_name = "NAME")]
+    ecosystem: Option<String>,
+    /// Only those that were not used for longer than this: 12h, 30d
+    #[arg(long, value_name = "AGE")]
+    unused: Option<Age>,
+    /// Only those whose SIZE is more than this
+    #[arg(long, value_name = "SIZE")]
+    larger: Option<ByteSize>,
+    /// The order: used, name, size or own
+    #[arg(long, value_name = "BY", default_value = "used")]
+    sort: Sort,
+    /// Print keys or URLs alone, each with a NUL behind it
+    #[arg(short = '0', long, conflicts_with = "json")]
+    null: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum What {
+    /// Images and disks, and what refers to them
+    #[default]
+    Images,
+    /// Package downloads
+    Packages,
+}
+
+impl ListArgs {
+    pub(super) fn listing(&self) -> Listing {
+        let filter = Filter {
+            ecosystem: self.ecosystem.clone(),
+            name: self.name.as_ref().map(Glob::compile_matcher),
+            unused: self.unused,
+            larger: self.larger,
+            sort: self.sort,
+        };
+        Listing { packages: matches!(self.what, What::Packages), filter, nul: self.null }
+    }
+}

@@ -1,0 +1,216 @@
+//! Plans, and what carries them out.
+
+use std::io::BufRead;
+use std::sync::atomic::AtomicBool;
+
+use camino::Utf8PathBuf;
+use jiff::Timestamp;
+use storekit::Store;
+use toolkit::Outcome;
+use toolkit::words::count;
+
+use super::Console;
+use crate::error::{Error, Result};
+use crate::events::{Returns, Told};
+use crate::limits::Limits;
+use crate::plan::file as plan_file;
+use crate::plan::{self, Clean, Objection, Plan, Unmet};
+use crate::show;
+use crate::show::Held;
+use crate::survey::survey;
+use crate::sweep::{Kept, Reason, Swept, What, sweep};
+
+/// What is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// What is over the limits.
+    OverLimits,
+    /// All of what is said, but for pinned images.
+    All(Clean),
+}
+
+/// Prints what would go and why.
+///
+/// # Errors
+/// A store that cannot be read, an output that cannot be written.
+pub fn plan(store: &Store, wanted: Wanted, limits: &Limits, console: &mut Console<'_>) -> Result<Outcome> {
+    let (plan, returns) = look(store, wanted, limits)?;
+    say_no_limit(wanted, limits, console);
+    if console.json {
+        plan_file::write(&plan, console.out).map_err(Error::output)?;
+    } else if !plan.is_empty() {
+        console.table(&show::going(&plan, &plan.images, plan.packages.iter(), console.verbose))?;
+    }
+    console.flush()?;
+    console.say(show::outlook(&plan));
+    if let Some(objection) = plan.objection() {
+        console.warn(format!("{}: `--force` is needed", refusal(&objection)));
+    }
+    warn_of(&plan.unmet, &Held { rest: plan.rest, ..Held::default() }, returns, console);
+    Ok(Outcome::Yes)
+}
+
+fn say_no_limit(wanted: Wanted, limits: &Limits, console: &mut Console<'_>) {
+    if wanted == Wanted::OverLimits && limits.is_none() {
+        console.say(
+            "no limit is set: only what nothing needs goes (`--max-size 20GB` sets one, or [gcctl] in larder.toml)",
+        );
+    }
+}
+
+/// Removes what is wanted.
+///
+/// # Errors
+/// A store that cannot be read or written, an output that cannot be written.
+pub fn run(
+    store: &Store,
+    wanted: Wanted,
+    limits: &Limits,
+    force: Force,
+    stop: &AtomicBool,
+    console: &mut Console<'_>,
+) -> Result<Outcome> {
+    let (plan, returns) = look(store, wanted, limits)?;
+    say_no_limit(wanted, limits, console);
+    let since = plan.time;
+    carry_out(store, &plan, since, returns, force, stop, console)
+}
+
+/// Whether a plan is carried out that would delete most images for good, or whose limit may lack
+/// its unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Force {
+    /// It is refused.
+    No,
+    /// It is carried out (`--force`).
+    Yes,
+}
+
+impl From<bool> for Force {
+    fn from(force: bool) -> Self {
+        if force { Self::Yes } else { Self::No }
+    }
+}
+
+/// Reads a plan.
+///
+/// # Errors
+/// A text that is not a plan.
+pub fn read_plan(input: &mut dyn BufRead) -> Result<Plan> {
+    plan_file::read(input)
+}
+
+/// Removes what a plan names. What is left, and whether the limits hold, is found out afterwards.
+///
+/// # Errors
+/// As [`run`].
+pub fn apply(
+    store: &Store,
+    plan: &Plan,
+    force: Force,
+    stop: &AtomicBool,
+    console: &mut Console<'_>,
+) -> Result<Outcome> {
+    if let Some(planned) = plan.store.as_ref().filter(|planned| **planned != place(store)) {
+        return Err(Error::OtherStore { planned: planned.clone(), opened: store.root().to_owned() });
+    }
+    carry_out(store, plan, Timestamp::now(), Returns::default(), force, stop, console)
+}
+
+/// The store's folder behind all links.
+fn place(store: &Store) -> Utf8PathBuf {
+    store.root().canonicalize_utf8().unwrap_or_else(|_| store.root().to_owned())
+}
+
+fn look(store: &Store, wanted: Wanted, limits: &Limits) -> Result<(Plan, Returns)> {
+    let told = Told::by(store, Timestamp::now())?;
+    let (snapshot, returns) = (survey(store, &told)?, told.returns());
+    let (plan, returns) = match wanted {
+        Wanted::OverLimits => (plan::decide(&snapshot, limits), returns),
+        Wanted::All(what) => (plan::clean(&snapshot, limits, what), Returns::default()),
+    };
+    Ok((Plan { store: Some(place(store)), ..plan }, returns))
+}
+
+fn carry_out(
+    store: &Store,
+    plan: &Plan,
+    since: Timestamp,
+    returns: Returns,
+    force: Force,
+    stop: &AtomicBool,
+    console: &mut Console<'_>,
+) -> Result<Outcome> {
+    if let Some(objection) = plan.objection().filter(|_| force == Force::No) {
+        // Where stderr is closed, the list is lost.
+        let lost = show::going(plan, &plan.images, plan.packages.iter(), console.verbose).text(console.bold);
+        let _ = console.err.write_all(lost.as_bytes());
+        return Err(refusal(&objection));
+    }
+    if let Some(lost) = show::for_good(plan) {
+        console.say(lost);
+    }
+    let swept = sweep(store, plan, since, stop)?;
+    let printed = print(plan, &swept, console);
+    console.say(show::result(&swept, &plan.limits));
+    report_kept(&swept, console);
+    if swept.disk_full {
+        console.warn("the disk is full: what went was deleted at once, and cannot be brought back");
+    }
+    if swept.interrupted {
+        console.warn("stopped before the end: the store is whole, and the next run goes on");
+        return printed.map(|()| Outcome::No);
+    }
+    let in_use = swept.kept.iter().filter(|kept| kept.reason == Reason::InUse).count() as u64;
+    warn_of(&swept.unmet, &Held { rest: swept.rest, in_use, more: swept.more }, returns, console);
+    printed.map(|()| Outcome::from_bool(swept.unmet.is_empty()))
+}
+
+pub(crate) fn refusal(objection: &Objection) -> Error {
+    let (limit, lost) = (objection.why.name(), show::lost(objection));
+    match objection.bare {
+        Some(size) => Error::NoUnit { limit, size, lost },
+        None => Error::TooMuch { limit, lost },
+    }
+}
+
+fn print(plan: &Plan, swept: &Swept, console: &mut Console<'_>) -> Result<()> {
+    if console.json {
+        show::lines(plan, swept).iter().try_for_each(|line| console.line(line))?;
+    } else if !(swept.images.is_empty() && swept.packages.is_empty()) {
+        // The rest is in the message.
+        let images = Plan { time: plan.time, limits: plan.limits, ..Plan::default() };
+        let packages = swept.packages.iter().filter_map(|it| plan.packages.get(*it));
+        console.table(&show::going(&images, &swept.images, packages, console.verbose))?;
+    }
+    console.flush()
+}
+
+/// Says for each key, and for all else together, why they stayed.
+fn report_kept(swept: &Swept, console: &mut Console<'_>) {
+    for kept in swept.kept.iter().filter(|kept| kept.what == What::Image) {
+        console.say(format!("kept `{}`: {}", kept.name, show::reason(kept.reason)));
+    }
+    for (what, one) in [(What::Blob, "blob"), (What::Package, "package"), (What::Body, "package file")] {
+        for reason in Reason::ALL {
+            let meant = |kept: &&Kept| kept.what == what && kept.reason == reason;
+            let number = swept.kept.iter().filter(meant).count() as u64;
+            if number > 0 {
+                console.say(format!("kept {}: {}", count(number, one), show::reason(reason)));
+            }
+        }
+    }
+}
+
+fn warn_of(unmet: &[Unmet], held: &Held, returns: Returns, console: &mut Console<'_>) {
+    for unmet in unmet {
+        console.warn(show::unmet(unmet, held));
+    }
+    if returns.thrash() {
+        let Returns { evicted, wanted } = returns;
+        console.warn(format!(
+            "the limits are too tight for what is built: of {evicted} images that were removed in the last 7 days, \
+             {wanted} were wanted again"
+        ));
+    }
+}

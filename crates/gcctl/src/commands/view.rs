@@ -1,0 +1,160 @@
+//! What is stored, as it is looked at: nothing is changed.
+
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use storekit::{KeyOrName, Store};
+use toolkit::Outcome;
+
+use super::{Console, lookup};
+use crate::error::{Error, Result};
+use crate::events::Told;
+use crate::show;
+use crate::show::ls::Filter;
+use crate::snapshot::Snapshot;
+use crate::stats::Stats;
+use crate::survey::survey;
+
+/// What is listed.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// Packages, and not images.
+    pub packages: bool,
+    /// Which, and in which order.
+    pub filter: Filter,
+    /// Whether only keys or URLs are printed, each with a NUL behind it.
+    pub nul: bool,
+}
+
+/// Lists images or packages.
+///
+/// # Errors
+/// A store that cannot be read, an output that cannot be written.
+pub fn ls(store: &Store, listing: &Listing, console: &mut Console<'_>) -> Result<Outcome> {
+    let snapshot = survey(store, &Told::by(store, Timestamp::now())?)?;
+    let (mut images, mut packages) = (Vec::new(), Vec::new());
+    if listing.packages {
+        packages = show::ls::package_rows(&snapshot.packages, &listing.filter, snapshot.now);
+    } else {
+        images = show::ls::rows(&snapshot, &listing.filter);
+    }
+    if listing.nul {
+        let mut ids = show::ls::ids(&images, &packages);
+        ids.try_for_each(|id| write!(console.out, "{id}\0")).map_err(Error::output)?;
+    } else if console.json {
+        images.iter().try_for_each(|row| console.line(row))?;
+        packages.iter().try_for_each(|row| console.line(row))?;
+    } else if images.is_empty() && packages.is_empty() {
+        console.say(if listing.packages { "no packages are stored" } else { "no images are stored" });
+    } else if listing.packages {
+        console.table(&show::ls::package_list(&packages, snapshot.now))?;
+    } else {
+        console.table(&show::ls::list(&images, snapshot.now))?;
+    }
+    console.flush().map(|()| Outcome::Yes)
+}
+
+/// What something is known by.
+#[derive(Clone, Debug)]
+pub enum Id {
+    /// An image: its key, the beginning of it, or a name.
+    Image(KeyOrName),
+    /// A package: its URL.
+    Package(String),
+}
+
+impl FromStr for Id {
+    type Err = <KeyOrName as FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.contains("://") { Ok(Self::Package(text.to_owned())) } else { text.parse().map(Self::Image) }
+    }
+}
+
+/// Tells what is known of an image (by its key, the beginning of it, or a name) or of a package (by
+/// its URL).
+///
+/// # Errors
+/// As [`ls`]; a text that may mean several.
+pub fn info(store: &Store, id: &Id, console: &mut Console<'_>) -> Result<Outcome> {
+    let snapshot = survey(store, &Told::by(store, Timestamp::now())?)?;
+    let shown = match id {
+        Id::Image(text) => image_info(store, &snapshot, text, console)?,
+        Id::Package(url) => package_info(&snapshot, url, console)?,
+    };
+    console.flush().map(|()| Outcome::from_bool(shown))
+}
+
+fn image_info(
+    store: &Store,
+    snapshot: &Snapshot,
+    text: &KeyOrName,
+    console: &mut Console<'_>,
+) -> Result<bool> {
+    let rows = show::ls::rows(snapshot, &Filter::default());
+    let key = lookup(store, text)?;
+    let image = snapshot.images.iter().find(|image| key.as_ref() == Some(&image.key));
+    let row = rows.iter().find(|row| key.as_ref() == Some(row.key()));
+    let Some((image, row)) = image.zip(row) else {
+        console.warn(format!("{}; `gcctl ls` lists the keys", text.absent()));
+        return Ok(false);
+    };
+    let info = show::ls::image_info(snapshot, image, row);
+    console.either(&info, || show::ls::image_text(&info, snapshot.now)).map(|()| true)
+}
+
+/// The same URL may be stored for several credentials.
+fn package_info(snapshot: &Snapshot, url: &str, console: &mut Console<'_>) -> Result<bool> {
+    let rows = show::ls::package_rows(&snapshot.packages, &Filter::default(), snapshot.now);
+    let found: Vec<_> = rows.iter().filter(|row| row.url() == url).collect();
+    for row in &found {
+        let info = show::ls::package_info(&snapshot.packages, row);
+        console.either(&info, || show::ls::package_text(&info, snapshot.now))?;
+    }
+    if found.is_empty() {
+        console.warn(format!("nothing is stored of `{url}`; `gcctl ls packages` lists the URLs"));
+    }
+    Ok(!found.is_empty())
+}
+
+/// Prints what the store occupies.
+///
+/// # Errors
+/// A store that cannot be read, an output that cannot be written.
+pub fn df(store: &Store, console: &mut Console<'_>) -> Result<Outcome> {
+    let snapshot = survey(store, &Told::default())?;
+    let df = show::df(&snapshot);
+    if console.json {
+        console.line(&df)?;
+    } else {
+        console.table(&show::df_table(&df))?;
+        if console.verbose && !snapshot.packages.is_empty() {
+            console.table(&show::ecosystems(&snapshot.packages))?;
+        }
+    }
+    console.flush().map(|()| Outcome::Yes)
+}
+
+/// Prints how well the caches did in the last days, each and all together.
+///
+/// # Errors
+/// A store that cannot be read, an output that cannot be written.
+pub fn stats(store: &Store, days: u32, console: &mut Console<'_>) -> Result<Outcome> {
+    let span = jiff::SignedDuration::from_hours(24 * i64::from(days.saturating_sub(1)));
+    let first = jiff::Timestamp::now().checked_sub(span).unwrap_or(jiff::Timestamp::MIN);
+    let mut stats = Stats::default();
+    store.events().each(Some(first), |event| stats.add(&event))?;
+    let together = stats.together();
+    if console.json {
+        stats.lines(&together).try_for_each(|line| console.line(&line))?;
+    } else {
+        for table in stats.tables(&together) {
+            console.table(&table)?;
+        }
+    }
+    console.flush()?;
+    if stats.is_empty() {
+        console.say("nothing is on record: bakes and the package cache note what they do in the store");
+    }
+    Ok(Outcome::Yes)
+}
