@@ -1,5 +1,7 @@
 //! By how many each blob is needed.
 
+use std::hash::BuildHasherDefault;
+
 use storekit::Digest;
 use storekit::digest::DigestMap;
 
@@ -11,7 +13,7 @@ impl Holders {
     /// Counts how often each is named, of about so many.
     #[must_use]
     pub fn count_all(digests: impl Iterator<Item = Digest>, about: usize) -> Self {
-        let mut holders = Self(DigestMap::with_capacity_and_hasher(about, Default::default()));
+        let mut holders = Self(DigestMap::with_capacity_and_hasher(about, BuildHasherDefault::default()));
         digests.for_each(|digest| *holders.0.entry(digest).or_default() += 1);
         holders
     }

@@ -20,6 +20,7 @@ mod holders;
 pub mod limits;
 pub mod packages;
 pub mod plan;
+pub mod replay;
 mod roots;
 pub mod show;
 pub mod snapshot;

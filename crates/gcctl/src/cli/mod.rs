@@ -3,6 +3,7 @@
 mod engine;
 mod limits;
 mod list;
+mod what_if;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
@@ -80,6 +81,15 @@ enum StoreJob {
         #[arg(long, value_name = "N", default_value = "7", value_parser = clap::value_parser!(u32).range(1..=3650))]
         days: u32,
     },
+    /// Show what other limits of bytes would have come to, by what was asked for since
+    ///
+    /// Loads, pulls and saves of images are played again in a store of that size that removes what
+    /// does not fit, beside what was recorded and what no order of removal could have beaten, even
+    /// one that knows the future. The first time that an image is asked for is never a hit. An image
+    /// counts with its share of what it shares, as far as it is known. Of days that are over, only
+    /// the last time that day is on record, and how often. Packages are not played: which ones were
+    /// asked for is not recorded.
+    WhatIf(what_if::WhatIfArgs),
     /// Print what would go and why, and remove nothing
     ///
     /// Exits 0 whatever it finds. With `--json` it prints what `apply` reads.
@@ -216,6 +226,7 @@ fn dispatch(
         StoreJob::Info { id } => commands::info(store, id, console)?,
         StoreJob::Df => commands::df(store, console)?,
         StoreJob::Stats { days } => commands::stats(store, *days, console)?,
+        StoreJob::WhatIf(args) => commands::what_if(store, &args.wanted(), console)?,
         StoreJob::Plan { limits: args, .. } | StoreJob::Run { limits: args, dry_run: true, .. } => {
             commands::plan(store, Wanted::OverLimits, &limits(args.limits())?, console)?
         }

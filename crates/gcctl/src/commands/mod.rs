@@ -6,6 +6,7 @@ mod collect;
 mod pins;
 mod undo;
 mod view;
+mod what_if;
 
 use std::io::Write;
 
@@ -21,6 +22,7 @@ pub use collect::{Force, Wanted, apply, plan, read_plan, run};
 pub use pins::{pin, unpin};
 pub use undo::undo;
 pub use view::{Id, Listing, df, info, ls, stats};
+pub use what_if::{WhatIf, what_if};
 
 /// Where a command's words go.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line, and all combine")]

@@ -28,6 +28,7 @@ mod packages;
 mod scratch;
 mod signed;
 mod strict;
+mod what_if;
 mod words;
 use scratch::{Scratch, layer, save, session, write};
 
