@@ -16,6 +16,7 @@ pub mod disk;
 pub mod engine;
 pub mod error;
 pub mod events;
+pub mod evicted;
 mod holders;
 pub mod limits;
 pub mod packages;

@@ -12,6 +12,7 @@ use toolkit::words::count;
 use super::Console;
 use crate::error::{Error, Result};
 use crate::events::{Returns, Told};
+use crate::evicted::returned;
 use crate::limits::Limits;
 use crate::plan::file as plan_file;
 use crate::plan::{self, Clean, Objection, Plan, Unmet};
@@ -46,7 +47,7 @@ pub fn plan(store: &Store, wanted: Wanted, limits: &Limits, console: &mut Consol
     if let Some(objection) = plan.objection() {
         console.warn(format!("{}: `--force` is needed", refusal(&objection)));
     }
-    warn_of(&plan.unmet, &Held { rest: plan.rest, ..Held::default() }, returns, console);
+    warn_of(&plan.unmet, &Held { rest: plan.rest, ..Held::default() }, &returns, console);
     Ok(Outcome::Yes)
 }
 
@@ -73,7 +74,7 @@ pub fn run(
     let (plan, returns) = look(store, wanted, limits)?;
     say_no_limit(wanted, limits, console);
     let since = plan.time;
-    carry_out(store, &plan, since, returns, force, stop, console)
+    carry_out(store, &plan, since, &returns, force, stop, console)
 }
 
 /// Whether a plan is carried out that would delete most images for good, or whose limit may lack
@@ -114,7 +115,7 @@ pub fn apply(
     if let Some(planned) = plan.store.as_ref().filter(|planned| **planned != place(store)) {
         return Err(Error::OtherStore { planned: planned.clone(), opened: store.root().to_owned() });
     }
-    carry_out(store, plan, Timestamp::now(), Returns::default(), force, stop, console)
+    carry_out(store, plan, Timestamp::now(), &Returns::default(), force, stop, console)
 }
 
 /// The store's folder behind all links.
@@ -124,7 +125,8 @@ fn place(store: &Store) -> Utf8PathBuf {
 
 fn look(store: &Store, wanted: Wanted, limits: &Limits) -> Result<(Plan, Returns)> {
     let told = Told::by(store, Timestamp::now())?;
-    let (snapshot, returns) = (survey(store, &told)?, told.returns());
+    let snapshot = survey(store, &told)?;
+    let returns = Returns { packages: returned(store, snapshot.now), ..told.returns() };
     let (plan, returns) = match wanted {
         Wanted::OverLimits => (plan::decide(&snapshot, limits), returns),
         Wanted::All(what) => (plan::clean(&snapshot, limits, what), Returns::default()),
@@ -136,7 +138,7 @@ fn carry_out(
     store: &Store,
     plan: &Plan,
     since: Timestamp,
-    returns: Returns,
+    returns: &Returns,
     force: Force,
     stop: &AtomicBool,
     console: &mut Console<'_>,
@@ -202,15 +204,9 @@ fn report_kept(swept: &Swept, console: &mut Console<'_>) {
     }
 }
 
-fn warn_of(unmet: &[Unmet], held: &Held, returns: Returns, console: &mut Console<'_>) {
+fn warn_of(unmet: &[Unmet], held: &Held, returns: &Returns, console: &mut Console<'_>) {
     for unmet in unmet {
         console.warn(show::unmet(unmet, held));
     }
-    if returns.thrash() {
-        let Returns { evicted, wanted } = returns;
-        console.warn(format!(
-            "the limits are too tight for what is built: of {evicted} images that were removed in the last 7 days, \
-             {wanted} were wanted again"
-        ));
-    }
+    returns.alarms().into_iter().for_each(|alarm| console.warn(alarm));
 }

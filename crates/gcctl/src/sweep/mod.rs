@@ -7,7 +7,7 @@
 
 mod packages;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -21,6 +21,7 @@ use storekit::{Batch, Digest, Discarded, Event, Images, Kind, NeededBodies, Stor
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::events::{TOOL, Told};
+use crate::evicted;
 use crate::limits::Why;
 use crate::plan::{self, Eviction, Left, Plan, Rest, Unmet};
 use crate::roots::Roots;
@@ -346,11 +347,16 @@ impl<'a> Sweep<'a> {
     }
 
     fn note_evictions(&self) {
+        let needed = evicted::needed_of_images(self.plan);
+        let needed: HashMap<_, _> = self.plan.images.iter().map(|image| &image.key).zip(needed).collect();
         for image in &self.swept.images {
             let event = Event::new(TOOL, Kind::Evict, &image.key, Timestamp::now());
+            let (bytes, limit) = (Some(image.bytes), Some(image.why.name().to_owned()));
+            let needed = needed.get(&image.key).copied().flatten();
             // Statistics only: a store that has no room for a line goes without.
-            let _ = self.store.events().record(&Event { bytes: Some(image.bytes), ..event });
+            let _ = self.store.events().record(&Event { bytes, limit, needed, ..event });
         }
+        evicted::note(self.store, self.plan, &self.swept.packages, Timestamp::now());
         let _ = self.store.events().tidy();
     }
 

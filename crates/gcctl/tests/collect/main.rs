@@ -28,6 +28,7 @@ mod packages;
 mod scratch;
 mod signed;
 mod strict;
+mod thrash;
 mod what_if;
 mod words;
 use scratch::{Scratch, layer, save, session, write};
@@ -514,7 +515,10 @@ fn the_manual_is_as_it_was_reviewed() {
     for page in [
         "",
         "ls ",
+        "info ",
         "df ",
+        "stats ",
+        "what-if ",
         "plan ",
         "apply ",
         "run ",

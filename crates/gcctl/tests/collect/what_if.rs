@@ -47,8 +47,8 @@ fn a_larger_limit_is_compared_with_a_smaller_one_and_with_the_bound() {
     let table = scratch.run("what-if --max-size 50kB --order cost").ends(0).stdout();
     assert_eq!(
         table,
-        "  LIMIT  WHAT                               ASKED  HITS  SAVED\n      -  as it was recorded                     6     1  1 min\n \
-         50.0kB  what is cheap to build goes first      6     4  4 min\n 50.0kB  no order could save more               6     4  4 min\n"
+        " LIMIT  WHAT                               ASKED  HITS  SAVED\n     -  as it was recorded                     6     1  1 min\n\
+         50.0kB  what is cheap to build goes first      6     4  4 min\n50.0kB  no order could save more               6     4  4 min\n"
     );
     scratch.run("what-if").ends(2);
 }
