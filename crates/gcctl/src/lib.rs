@@ -17,6 +17,7 @@ pub mod engine;
 pub mod error;
 pub mod events;
 pub mod evicted;
+pub mod fetched;
 mod holders;
 pub mod limits;
 pub mod packages;

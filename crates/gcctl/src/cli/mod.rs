@@ -54,21 +54,26 @@ enum Job {
 /// What is about a store.
 #[derive(Subcommand)]
 enum StoreJob {
-    /// List the images or the packages, the last used first
+    /// List the images, the packages or other files, the last used first
     ///
     /// SIZE is all that it needs, OWN is what would be free if it alone went, USES is how often an
     /// image was loaded, exported or pulled.
     Ls(ListArgs),
-    /// Show what is known of an image or a package, and what it shares with which others
+    /// Show what is known of images and packages, and what they share with which others
     ///
-    /// Exits 1 where it is not there.
+    /// Of an image: what made it, its layers, how long its build took, what that fetched. Of a
+    /// package: where it is from, who vouches for it, which images were built with it. What would be
+    /// free without it, and what goes with it, is exact; so is what would be free without all of
+    /// several. Exits 1 where one is not there.
     Info {
-        /// A key, the beginning of one or an image's name; or the URL of a package
-        id: Id,
+        /// Keys, beginnings of keys or images' names; or URLs of packages
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<Id>,
     },
     /// Show what the store occupies, by kind
     ///
-    /// The parts add up to the whole folder exactly, as `du` counts it.
+    /// The parts add up to the whole folder exactly, as `du` counts it. At a terminal each has a
+    /// bar, with `--verbose` there are tables of images by name and of packages by ecosystem.
     Df,
     /// Show how well the caches did, by day (UTC)
     ///
@@ -222,9 +227,12 @@ fn dispatch(
 ) -> miette::Result<Outcome> {
     let limits = |limits: Limits| Ok::<_, miette::Report>(limits.or(Limits::load(settings)?));
     Ok(match job {
-        StoreJob::Ls(args) => commands::ls(store, &args.listing(), console)?,
-        StoreJob::Info { id } => commands::info(store, id, console)?,
-        StoreJob::Df => commands::df(store, console)?,
+        StoreJob::Ls(args) => match args.files() {
+            Some(kind) => commands::ls_files(store, kind, &args.listing(), console)?,
+            None => commands::ls(store, &args.listing(), console)?,
+        },
+        StoreJob::Info { ids } => commands::info(store, ids, console)?,
+        StoreJob::Df => commands::df(store, columns(), console)?,
         StoreJob::Stats { days } => commands::stats(store, *days, console)?,
         StoreJob::WhatIf(args) => commands::what_if(store, &args.wanted(), console)?,
         StoreJob::Plan { limits: args, .. } | StoreJob::Run { limits: args, dry_run: true, .. } => {
@@ -256,6 +264,12 @@ fn dispatch(
         StoreJob::Unpin { keys } => commands::unpin(store, keys, console)?,
         StoreJob::Undo => commands::undo(store, console)?,
     })
+}
+
+/// How wide the terminal is that stdout is, in columns.
+fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(size.ws_col.into()).filter(|columns| *columns > 0)
 }
 
 fn open(file: &Utf8Path) -> Result<Box<dyn BufRead>, Error> {

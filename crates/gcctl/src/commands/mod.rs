@@ -3,6 +3,8 @@
 //! What changes the store finishes its work before it prints: a closed pipe loses words, not work.
 
 mod collect;
+mod files;
+mod info;
 mod pins;
 mod undo;
 mod view;
@@ -19,9 +21,11 @@ use toolkit::{Table, output};
 use crate::error::{Error, Result};
 pub(crate) use collect::refusal;
 pub use collect::{Force, Wanted, apply, plan, read_plan, run};
+pub use files::ls_files;
+pub use info::info;
 pub use pins::{pin, unpin};
 pub use undo::undo;
-pub use view::{Id, Listing, df, info, ls, stats};
+pub use view::{Id, Listing, df, ls, stats};
 pub use what_if::{WhatIf, what_if};
 
 /// Where a command's words go.

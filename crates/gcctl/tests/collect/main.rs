@@ -22,6 +22,8 @@ use storekit::{Descriptor, Event, Key, Kind};
 
 mod engines;
 mod index;
+mod info;
+mod kinds;
 mod links;
 mod notes;
 mod packages;
