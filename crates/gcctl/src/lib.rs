@@ -23,6 +23,7 @@ pub mod limits;
 pub mod packages;
 pub mod plan;
 pub mod replay;
+pub mod report;
 mod roots;
 pub mod show;
 pub mod snapshot;

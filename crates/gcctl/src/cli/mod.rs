@@ -86,6 +86,17 @@ enum StoreJob {
         #[arg(long, value_name = "N", default_value = "7", value_parser = clap::value_parser!(u32).range(1..=3650))]
         days: u32,
     },
+    /// Write a page about the store: one HTML file, whole in itself
+    ///
+    /// A picture of the disk, what the next run would remove, the share of hits by day, ages, the
+    /// largest and the least useful images. It has no script and asks nobody for anything.
+    Report {
+        /// Where to write it; `-` is stdout
+        #[arg(short, long, value_name = "FILE", default_value = "-")]
+        output: Utf8PathBuf,
+        #[command(flatten)]
+        limits: LimitArgs,
+    },
     /// Show what other limits of bytes would have come to, by what was asked for since
     ///
     /// Loads, pulls and saves of images are played again in a store of that size that removes what
@@ -234,6 +245,9 @@ fn dispatch(
         StoreJob::Info { ids } => commands::info(store, ids, console)?,
         StoreJob::Df => commands::df(store, columns(), console)?,
         StoreJob::Stats { days } => commands::stats(store, *days, console)?,
+        StoreJob::Report { output, limits: args } => {
+            commands::report(store, output, &limits(args.limits())?, console)?
+        }
         StoreJob::WhatIf(args) => commands::what_if(store, &args.wanted(), console)?,
         StoreJob::Plan { limits: args, .. } | StoreJob::Run { limits: args, dry_run: true, .. } => {
             commands::plan(store, Wanted::OverLimits, &limits(args.limits())?, console)?

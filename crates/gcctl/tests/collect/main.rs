@@ -27,6 +27,7 @@ mod kinds;
 mod links;
 mod notes;
 mod packages;
+mod report;
 mod scratch;
 mod signed;
 mod strict;
@@ -520,6 +521,7 @@ fn the_manual_is_as_it_was_reviewed() {
         "info ",
         "df ",
         "stats ",
+        "report ",
         "what-if ",
         "plan ",
         "apply ",
