@@ -97,8 +97,8 @@ impl Keep {
         *standing = standing.zip(needed).map(|(one, other)| loosest(one, other)).or(*standing).or(needed);
     }
 
-    /// ``; `max-size = "31GB"` would have kept them``, or a looser one without a number; empty where
-    /// nothing is known.
+    /// ``; `max-size = "31GB"` would have kept them``, or a looser one without a number; empty
+    /// where nothing is known.
     #[must_use]
     pub fn advice(&self) -> String {
         let written = |(name, needed): (&String, &Option<u64>)| match needed {

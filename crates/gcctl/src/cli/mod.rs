@@ -62,8 +62,8 @@ enum StoreJob {
     /// Show what is known of images and packages, and what they share with which others
     ///
     /// Of an image: what made it, its layers, how long its build took, what that fetched. Of a
-    /// package: where it is from, who vouches for it, which images were built with it. What would be
-    /// free without it, and what goes with it, is exact; so is what would be free without all of
+    /// package: where it is from, who vouches for it, which images were built with it. What would
+    /// be free without it, and what goes with it, is exact; so is what would be free without all of
     /// several. Exits 1 where one is not there.
     Info {
         /// Keys, beginnings of keys or images' names; or URLs of packages
@@ -101,10 +101,10 @@ enum StoreJob {
     ///
     /// Loads, pulls and saves of images are played again in a store of that size that removes what
     /// does not fit, beside what was recorded and what no order of removal could have beaten, even
-    /// one that knows the future. The first time that an image is asked for is never a hit. An image
-    /// counts with its share of what it shares, as far as it is known. Of days that are over, only
-    /// the last time that day is on record, and how often. Packages are not played: which ones were
-    /// asked for is not recorded.
+    /// one that knows the future. The first time that an image is asked for is never a hit. An
+    /// image counts with its share of what it shares, as far as it is known. Of days that are over,
+    /// only the last time that day is on record, and how often. Packages are not played: which ones
+    /// were asked for is not recorded.
     WhatIf(what_if::WhatIfArgs),
     /// Print what would go and why, and remove nothing
     ///
