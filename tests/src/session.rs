@@ -265,6 +265,9 @@ impl Session {
             .current_dir(self.root.join("work"))
             .env("PATH", format!("{tools}:{}", tools::path()))
             .env("LARDER_DIR", self.store())
+            // How full this machine is decides no test, and nothing goes on behind one's back.
+            .env("LARDER_MIN_FREE", "none")
+            .env("LARDER_BACKGROUND", "no")
             .env("TMPDIR", self.root.join("tmp"));
         for (name, value) in [("GIT_AUTHOR_NAME", "t"), ("GIT_AUTHOR_EMAIL", "t@localhost")] {
             command.env(name, value).env(name.replace("AUTHOR", "COMMITTER"), value);

@@ -190,16 +190,27 @@ pub fn bytes_with(metadata: &Metadata) -> u64 {
     if metadata.nlink() == 1 { bytes_of(metadata) } else { 0 }
 }
 
-/// The bytes that are free for ordinary users on the file system of `folder`, or of where it would
-/// be made.
+/// The room of a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// The bytes that are free for ordinary users.
+    pub free: u64,
+    /// All bytes that it has.
+    pub capacity: u64,
+}
+
+/// The room of the file system of `folder`, or of where it would be made.
 ///
 /// # Errors
 /// I/O errors.
-pub fn free(folder: &Utf8Path) -> Result<u64> {
+pub fn room(folder: &Utf8Path) -> Result<Room> {
     let absolute = camino::absolute_utf8(folder).at("find", folder)?;
     let folder = absolute.ancestors().find(|above| above.exists()).unwrap_or(folder);
     let system = rustix::fs::statvfs(folder.as_std_path()).at("read the free space of", folder)?;
-    Ok(system.f_bavail.saturating_mul(system.f_frsize))
+    Ok(Room {
+        free: system.f_bavail.saturating_mul(system.f_frsize),
+        capacity: system.f_blocks.saturating_mul(system.f_frsize),
+    })
 }
 
 fn bytes_of(metadata: &Metadata) -> u64 {

@@ -62,7 +62,7 @@ pub enum Error {
         )
     )]
     NoUnit {
-        limit: &'static str,
+        limit: String,
         size: ByteSize,
         /// What would be lost for good.
         lost: String,
@@ -76,7 +76,7 @@ pub enum Error {
         )
     )]
     TooMuch {
-        limit: &'static str,
+        limit: String,
         /// What would be lost for good.
         lost: String,
     },

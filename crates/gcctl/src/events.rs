@@ -8,7 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use storekit::{Event, Key, Kind, Store};
 
 use crate::error::Result;
-use crate::evicted::{Keep, Returned};
+use crate::evicted::{Keep, Returned, is_by_hand};
+use crate::limits::Why;
 
 /// The name under which this tool notes events.
 pub const TOOL: &str = "gcctl";
@@ -25,6 +26,9 @@ pub struct Told {
     /// With the limit for which each went, and how much of it would have kept it.
     evicted: HashMap<String, (Option<String>, Option<u64>)>,
     wanted: HashSet<String>,
+    /// The bytes of packages that were fetched, and the seconds that this took, where both were
+    /// noted.
+    fetched: (u64, f64),
 }
 
 impl Told {
@@ -39,6 +43,9 @@ impl Told {
     }
 
     fn add(&mut self, event: &Event, now: Timestamp) {
+        if event.kind == Kind::Fetch {
+            self.add_fetch(event);
+        }
         let Some(key) = event.key.as_deref() else { return };
         if event.kind == Kind::Hit {
             let count = event.count.unwrap_or(1);
@@ -51,7 +58,7 @@ impl Told {
             return;
         }
         match event.kind {
-            Kind::Evict if event.tool == TOOL => {
+            Kind::Evict if event.tool == TOOL && !event.limit.as_deref().is_some_and(is_by_hand) => {
                 self.evicted.insert(key.to_owned(), (event.limit.clone(), event.needed));
             }
             Kind::Miss | Kind::Save if self.evicted.contains_key(key) => {
@@ -59,6 +66,20 @@ impl Told {
             }
             _ => {}
         }
+    }
+
+    fn add_fetch(&mut self, event: &Event) {
+        if let (Some(bytes), Some(seconds)) = (event.bytes, event.seconds.filter(|it| *it > 0.0)) {
+            self.fetched = (self.fetched.0.saturating_add(bytes), self.fetched.1 + seconds);
+        }
+    }
+
+    /// How many bytes a second packages were fetched with; `None` where too little was.
+    #[must_use]
+    pub fn fetch_rate(&self) -> Option<f64> {
+        #[expect(clippy::cast_precision_loss, reason = "a rate is not exact")]
+        let bytes = self.fetched.0 as f64;
+        (bytes > 0.0 && self.fetched.1 > 0.0).then(|| bytes / self.fetched.1)
     }
 
     /// How often an image was handed on.
@@ -72,7 +93,8 @@ impl Told {
     pub fn returns(&self) -> Returns {
         let mut keep = Keep::default();
         for (limit, needed) in self.wanted.iter().filter_map(|key| self.evicted.get(key)) {
-            if let Some(limit) = limit {
+            // What went with its image would have stayed with it.
+            if let Some(limit) = limit.as_ref().filter(|limit| **limit != Why::Subject.name()) {
                 keep.ask(limit, *needed);
             }
         }

@@ -27,6 +27,11 @@ const CAP: u64 = 8 << 20;
 /// What was removed longer ago says nothing, in minutes: seven days.
 const WINDOW: i64 = 7 * 24 * 60;
 
+/// Whether what went for this went because somebody named it, and not for a limit.
+pub(crate) fn is_by_hand(limit: &str) -> bool {
+    [Why::Named, Why::Clean].iter().any(|why| why.name() == limit)
+}
+
 /// For each image that the plan removes, by its place, the limit that would have kept it: bytes,
 /// a number of images, or seconds; `None` where no one number would.
 pub(crate) fn needed_of_images(plan: &Plan) -> Vec<Option<u64>> {
@@ -177,7 +182,8 @@ pub(crate) fn note(store: &Store, plan: &Plan, went: &[usize], now: Timestamp) {
     }
     let (mut lines, needed) = (lines(store, now), needed_of_packages(plan));
     for place in went.iter().step_by(went.len().div_ceil(A_RUN)) {
-        let Some(package) = plan.packages.get(*place) else { continue };
+        let package = plan.packages.get(*place).filter(|it| !is_by_hand(&it.why.name()));
+        let Some(package) = package else { continue };
         let PackageKey { ecosystem, source, url, scope } = package.package.key();
         let entry = PackageKey::new(&ecosystem, &source, url, scope).path();
         let needed = needed.get(*place).copied().flatten();

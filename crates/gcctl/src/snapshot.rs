@@ -39,6 +39,10 @@ pub struct Snapshot {
     pub other: u64,
     /// What is still free on the file system.
     pub free: u64,
+    /// How many bytes the file system has.
+    pub capacity: u64,
+    /// How many bytes a second packages were fetched with; `None` where that is not known.
+    pub fetch_rate: Option<f64>,
 }
 
 /// An entry and what it needs.
@@ -58,6 +62,8 @@ pub struct Image {
     pub used: Timestamp,
     /// How often it was loaded.
     pub uses: u64,
+    /// How long its build took, in seconds, where that is known.
+    pub build_seconds: Option<f64>,
     /// Whether it is a disk, and not an image of an engine's.
     pub is_disk: bool,
     /// Whether it may never go.

@@ -9,11 +9,12 @@
 use std::collections::BTreeMap;
 
 use gcctl::Limits;
-use gcctl::limits::Why;
+use gcctl::limits::{Part, Why};
 use gcctl::plan::{self, Clean, Left, Plan};
 use gcctl::snapshot::{Image, Removed, Snapshot};
 use jiff::{SignedDuration, Timestamp};
 use storekit::{Digest, Origin};
+use toolkit::tables::Limit;
 
 fn now() -> Timestamp {
     "2026-06-15T12:00:00Z".parse().unwrap()
@@ -56,6 +57,7 @@ fn image(text: &str) -> (Image, Vec<(Digest, u64)>) {
         saved: hours(5000),
         used,
         uses,
+        build_seconds: None,
         is_disk: key.starts_with("disk"),
         pinned: key.ends_with('!'),
         subject,
@@ -86,6 +88,15 @@ fn limits(text: &str) -> Limits {
             "last" => limits.keep_last = Some(value.parse().unwrap()),
             "psize" => limits.packages_max_size = Some(value.parse().unwrap()),
             "page" => limits.packages_max_age = Some(value.parse().unwrap()),
+            "high" => limits.high = Some(value.parse().unwrap()),
+            "low" => limits.low = Some(value.parse().unwrap()),
+            "reserved" => limits.reserved = Some(value.parse().unwrap()),
+            "order" => limits.order = value.parse().unwrap(),
+            "default-free" => {
+                limits.min_free = Some(value.parse().unwrap());
+                limits.min_free_by_default = true;
+            }
+            "of" => limits.scoped.push(value.replace(':', "=").parse::<Limit>().unwrap().into()),
             "grace" => limits.trash_grace = Some(value.parse().unwrap()),
             _ => panic!("{name}"),
         }
@@ -178,7 +189,12 @@ const NAMED: [&str; 5] = [
 #[test]
 fn a_limit_that_cannot_be_met_takes_only_what_is_not_the_newest_of_a_name() {
     // Everything is 175 and five key files.
-    check(&NAMED, "free=1180", "bare tool old new both", &[]);
+    check(&NAMED, "size=0", "bare tool old new both", &[]);
+    // Free space takes the newest of no name, though the store has it.
+    check(&NAMED, "free=1038", "bare old new", &[]);
+    check(&NAMED, "free=1039", "old new", &[Why::MinFree]);
+    check(&NAMED, "free=1180", "old new", &[Why::MinFree]);
+    check(&NAMED, "free=1180 reserved=0", "bare tool old new both", &[]);
     check(&NAMED, "free=1181", "old new", &[Why::MinFree]);
     check(&NAMED, "free=18EB", "old new", &[Why::MinFree]);
     check(&["a! 1 0 x:100", "b 2 0 @b:1 x:100 b1:5"], "size=50", "", &[Why::MaxSize]);
@@ -352,9 +368,127 @@ fn what_moves_to_the_trash_still_counts() {
 }
 
 #[test]
+fn nothing_goes_below_the_high_mark_and_then_down_to_the_low_one() {
+    // 163 in all.
+    check(&THREE, "size=163 high=163 low=100", "", &[]);
+    check(&THREE, "size=1000 high=162 low=140", "c", &[]);
+    check(&THREE, "high=162", "c", &[]);
+    check(&THREE, "high=162 low=120", "c b", &[]);
+    check(&THREE, "size=162 low=100%", "c", &[]);
+    check(&THREE, "size=200 high=80% low=60%", "c b", &[]);
+    check(&THREE, "size=200 high=82% low=60%", "", &[]);
+}
+
+#[test]
+fn what_is_reserved_is_collected_by_no_limit_of_bytes() {
+    check(&THREE, "size=100 reserved=132", "c", &[Why::MaxSize]);
+    check(&THREE, "size=100 reserved=163", "", &[Why::MaxSize]);
+    check(&THREE, "size=100 reserved=5", "c b a", &[]);
+    check(&THREE, "free=1100 reserved=120", "c b", &[Why::MinFree]);
+    check(&THREE, "images=0 reserved=163", "c b a", &[]);
+}
+
+#[test]
+fn a_free_space_that_nobody_asked_for_takes_no_image() {
+    check(&THREE, "default-free=1100", "", &[]);
+    trash("grace=31h default-free=1050", &[("1", Why::MinFree)], false);
+    trash("grace=31h default-free=2000 images=0", &[("1", Why::MinFree), ("2", Why::MinFree)], false);
+}
+
+const APPS: [&str; 5] = [
+    "app-1 10 0 @app:1 base:100 a1:10",
+    "app-2 20 0 @app:2 base:100 a2:20",
+    "web-1 30 0 @web:1 base:100 w1:30",
+    "disk-1 40 0 d1:40",
+    "disk-2 50 0 d2:50",
+];
+
+/// A limit of some things: `:` for `=`.
+#[test]
+fn a_limit_of_some_things_takes_only_those() {
+    check(&APPS, "of=kind:images,max-entries:2", "web-1", &[]);
+    check(&APPS, "of=kind:disks,max-entries:1", "disk-2", &[]);
+    check(&APPS, "of=kind:images,name:app-*,max-entries:1", "app-2", &[]);
+    check(&APPS, "of=kind:images,name:app?2,max-entries:0", "app-2", &[]);
+    check(&APPS, "of=kind:images,name:{app,web}-*,max-entries:0", "web-1 app-2 app-1", &[]);
+    check(&APPS, "of=kind:packages,max-size:0", "", &[]);
+    check(&APPS, "of=kind:disks,max-entries:1 of=kind:images,max-entries:2", "disk-2 web-1", &[]);
+}
+
+#[test]
+fn the_bytes_of_some_things_are_what_they_need_together() {
+    // The base once: 100 + 10 + 20 + 30, and three key files.
+    check(&APPS, "of=kind:images,max-size:163", "", &[]);
+    check(&APPS, "of=kind:images,max-size:162", "web-1", &[]);
+    check(&APPS, "of=kind:images,name:app-*,max-size:131", "app-2", &[]);
+    check(&APPS, "of=kind:disks,max-size:91", "disk-2", &[]);
+    check(&["a! 1 0 x:100"], "of=kind:images,max-size:50", "", &[Why::Limit(0, Part::Size)]);
+}
+
+#[test]
+fn the_last_age_that_is_about_a_thing_counts() {
+    check(&APPS, "age=15h of=kind:images,name:app-*,max-age:none", "disk-2 disk-1 web-1", &[]);
+    check(&APPS, "of=kind:images,max-age:15h", "web-1 app-2", &[]);
+    check(
+        &APPS,
+        "age=35h of=kind:disks,max-age:45h of=kind:disks,name:disk-1,max-age:1h",
+        "disk-2 disk-1",
+        &[],
+    );
+    check(&APPS, "age=45h of=kind:images,name:app?*,max-age:5h", "disk-2 app-2 app-1", &[]);
+    let plan = plan::decide(&store(&APPS), &limits("age=45h of=kind:images,max-age:25h"));
+    assert_eq!(plan.images[1].why, Why::Limit(0, Part::Age));
+}
+
+#[test]
+fn some_things_keep_the_last_of_each_name() {
+    check(&APPS, "images=0 of=kind:images,keep-last:1", "disk-2 disk-1", &[Why::MaxImages]);
+    check(&APPS, "images=0 of=kind:images,name:app*,keep-last:1", "disk-2 disk-1 web-1", &[Why::MaxImages]);
+}
+
+#[test]
+fn signatures_count_with_what_they_sign() {
+    let images = ["a 10 0 a1:10", "s 90 0 >a1 s1:5", "b 20 0 b1:10"];
+    check(&images, "of=kind:images,max-size:28", "", &[]);
+    check(&images, "of=kind:images,max-size:27", "b", &[]);
+    check(&images, "of=kind:images,max-entries:0", "b a s", &[]);
+}
+
+/// With build seconds after the uses' place: `key:seconds`.
+fn built(images: &[(&str, f64)]) -> Snapshot {
+    let mut snapshot = store(&images.iter().map(|(image, _)| *image).collect::<Vec<_>>());
+    for (image, (_, seconds)) in snapshot.images.iter_mut().zip(images) {
+        image.build_seconds = Some(*seconds);
+    }
+    snapshot
+}
+
+#[test]
+fn by_cost_that_goes_first_which_is_cheap_to_have_again_for_what_it_frees() {
+    let order = |images: &[(&str, f64)]| {
+        let plan = plan::decide(&built(images), &limits("images=0 order=cost"));
+        assert_eq!(plan.images.iter().map(|it| it.rank.unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
+        gone(&plan)
+    };
+    // The same size: the quickest build first.
+    assert_eq!(order(&[("a 10 0 x:100", 9.0), ("b 10 0 y:100", 5.0), ("c 1 0 z:100", 7.0)]), "b c a");
+    // The same build: the largest first.
+    assert_eq!(order(&[("a 10 0 x:50", 9.0), ("b 10 0 y:200", 9.0), ("c 1 0 z:100", 9.0)]), "b c a");
+    // Uses count: the largest of them, used three times, is worth as much as one a quarter of it.
+    assert_eq!(order(&[("a 10 0 x:50", 9.0), ("b 10 3 y:199", 9.0), ("c 1 0 z:100", 9.0)]), "c a b");
+    // What is shared frees nothing: only its own counts.
+    assert_eq!(
+        order(&[("a 1 0 big:900 x:9", 9.0), ("b 1 0 big:900 y:9", 9.0), ("c 9 0 z:20", 9.0)]),
+        "c a b"
+    );
+    // Ties: what is unused for longest.
+    assert_eq!(order(&[("a 10 0 x:99", 9.0), ("b 30 0 y:99", 9.0), ("c 20 0 z:99", 9.0)]), "b c a");
+}
+
+#[test]
 fn clean_takes_all_but_the_pinned() {
     let snapshot = store(&["a! 30 0 base:100", "b 20 0 base:100 b1:20"]);
-    let plan = plan::clean(&snapshot, &limits("images=0 size=0"), Clean { images: true, packages: false });
+    let plan = plan::clean(&snapshot, &limits("images=0 size=0"), Clean { images: true, ..Clean::default() });
     assert_eq!(gone(&plan), "b");
     assert_eq!(plan.images[0].why, Why::Clean);
     assert!(plan.unmet.is_empty() && !plan.shred);

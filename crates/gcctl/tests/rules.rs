@@ -60,6 +60,7 @@ fn image(random: &mut Random, number: u64, snapshot: &mut Snapshot) -> Image {
         saved: hours(random.below(300)),
         used: hours(random.below(200)),
         uses: random.below(3),
+        build_seconds: None,
         is_disk: random.one_in(4),
         pinned: random.one_in(8),
         subject: subject.filter(|subject| *subject != own),

@@ -26,6 +26,7 @@ pub use crate::images::entry::Entry;
 pub use crate::images::listing::Listed;
 pub use crate::images::lookup::KeyOrName;
 pub use crate::images::origin::{Origin, Remark};
+pub use crate::images::pins::{Pin, Pins};
 pub use crate::images::reach::{Reach, Walker};
 pub use crate::images::referrers::Referrers;
 pub use crate::packages::entry::{Level, PackageEntry, PackageKey, Part, StoredResponse};

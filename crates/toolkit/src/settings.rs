@@ -209,6 +209,39 @@ impl Settings {
         self.merged(Place::Values(name))
     }
 
+    /// A tool's table of each file that has it, without the tables in it; the one that goes first
+    /// at the front.
+    ///
+    /// # Errors
+    /// As [`Settings::table`].
+    pub fn values_of_each<T: DeserializeOwned>(
+        &self,
+        name: &str,
+    ) -> Result<Vec<(&Utf8Path, T)>, SettingsError> {
+        let mut each = Vec::new();
+        for file in &self.files {
+            let value = file.text()?.table::<T>(Place::Values(name))?;
+            each.extend(value.map(|value| (file.path(), value)));
+        }
+        Ok(each)
+    }
+
+    /// The names of the tables that stand in a tool's table of a project's files, each with its
+    /// file. Those of the user's own file are left out: they may be about other projects.
+    ///
+    /// # Errors
+    /// Files that cannot be used.
+    pub fn tables_within(&self, name: &str) -> Result<Vec<(&Utf8Path, String)>, SettingsError> {
+        let user = self.environment.user_file();
+        let mut found = Vec::new();
+        for file in self.files.iter().filter(|file| Some(file.path()) != user.as_deref()) {
+            let table = file.text()?.table::<toml::Table>(Place::Table(name))?.unwrap_or_default();
+            let tables = table.into_iter().filter(|(_, value)| value.is_table());
+            found.extend(tables.map(|(name, _)| (file.path(), name)));
+        }
+        Ok(found)
+    }
+
     /// A table that stands in a tool's table.
     ///
     /// # Errors

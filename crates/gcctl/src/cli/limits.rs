@@ -2,8 +2,11 @@
 
 use camino::Utf8PathBuf;
 use clap::Args;
-use gcctl::Limits;
+use gcctl::limits::Layer;
+use gcctl::limits::scoped::together;
 use storekit::{Age, WrittenSize};
+use toolkit::amount::{Amount, Setting};
+use toolkit::tables::{Count, Limit, Order};
 
 // Limits; the `LARDER_MAX_IMAGES`, … variables and `[gcctl]` in larder.toml say what no option
 // says.
@@ -16,52 +19,79 @@ pub(super) struct LimitArgs {
     ///
     /// What refers to an image (a signature, an attestation, an SBOM) goes with it and does not
     /// count.
-    #[arg(long, value_name = "N", value_parser = toolkit::tables::count)]
-    max_images: Option<u64>,
+    #[arg(long, value_name = "N")]
+    max_images: Option<Setting<Count>>,
     /// Keep at most this many disks
     ///
     /// Where this is set, disks do not count for `--max-images`.
-    #[arg(long, value_name = "N", value_parser = toolkit::tables::count)]
-    max_disks: Option<u64>,
+    #[arg(long, value_name = "N")]
+    max_disks: Option<Setting<Count>>,
     /// Keep at most this many images of each name: the last used ones
     ///
     /// The name is the one in larder.toml, else the first that a load restores. An image without
     /// either has no such limit.
-    #[arg(long, value_name = "N", value_parser = toolkit::tables::count)]
-    max_per_image: Option<u64>,
+    #[arg(long, value_name = "N")]
+    max_per_image: Option<Setting<Count>>,
     /// Keep the last used images of each name, so many, whatever the other limits say
-    #[arg(long, value_name = "N", value_parser = toolkit::tables::count)]
-    keep_last: Option<u64>,
+    #[arg(long, value_name = "N")]
+    keep_last: Option<Setting<Count>>,
     /// Occupy at most this many bytes, trash included: 500MB, 10GB, 10GiB
     ///
     /// Counts images and packages: all that `df` shows, but for `contexts`, `events` and `other`.
     /// What is unused for longest goes first, and packages are deleted at once.
     #[arg(long, value_name = "SIZE")]
-    max_size: Option<WrittenSize>,
+    max_size: Option<Setting<WrittenSize>>,
+    /// Collect for `--max-size` only over this many bytes: a size, or a share of it, such as `90%`
+    /// [default: `--max-size`]
+    #[arg(long, value_name = "SIZE")]
+    high: Option<Setting<Amount>>,
+    /// Then collect down to this many bytes [default: `--high`]
+    #[arg(long, value_name = "SIZE")]
+    low: Option<Setting<Amount>>,
     /// Keep images and packages that were used within this time: 12h, 30d
     ///
     /// Pinned images may be older.
     #[arg(long, value_name = "AGE")]
-    max_age: Option<Age>,
+    max_age: Option<Setting<Age>>,
     /// Keep at most this many bytes of package downloads [else `max-size` of [pkgcache]]
     #[arg(long, value_name = "SIZE")]
-    packages_max_size: Option<WrittenSize>,
+    packages_max_size: Option<Setting<WrittenSize>>,
     /// Keep packages that were used within this time [else `max-age` of [pkgcache], else
     /// `--max-age`]
     #[arg(long, value_name = "AGE")]
-    packages_max_age: Option<Age>,
+    packages_max_age: Option<Setting<Age>>,
     /// Keep models that were used within this time [else `models-max-age` of [pkgcache], else what
     /// holds for packages]
     ///
     /// What came from a hub of models or a registry of Ollama's, and files of weights.
     #[arg(long, value_name = "AGE")]
-    models_max_age: Option<Age>,
-    /// Leave at least this many bytes free on the file system of the images
+    models_max_age: Option<Setting<Age>>,
+    /// Leave at least this much of the file system of the images free: a size or a share
+    /// [default: 5%, at most 10GB]
     ///
-    /// Where that cannot be had, the newest image of each name stays all the same; so with
-    /// `--max-size`.
+    /// The newest image of each name stays all the same, unless `--reserved` says otherwise. The
+    /// default takes packages and trash alone, and is no failure where it cannot be had.
     #[arg(long, value_name = "SIZE")]
-    min_free: Option<WrittenSize>,
+    min_free: Option<Setting<Amount>>,
+    /// Keep this much, whatever `--max-size` and `--min-free` say: a size, or a share of the file
+    /// system
+    #[arg(long, value_name = "SIZE")]
+    reserved: Option<Setting<Amount>>,
+    /// Limit some things: `ecosystem=npm,max-size=2GB`, `kind=images,name=app-*,max-entries=3`
+    ///
+    /// Of a `kind` (`images`, `disks`, `packages`), of an `ecosystem`, with a name like `name`: at
+    /// most `max-size` bytes together, at most `max-entries`, none unused for longer than `max-age`
+    /// (the last that is about a thing counts, and not `--max-age`), and `keep-last` of each name
+    /// in any case.
+    #[arg(long, value_name = "LIMIT")]
+    limit: Vec<Limit>,
+    /// What goes first: `lru`, what is unused for longest; `cost`, what is cheapest to have again
+    /// for what it frees [default: lru]
+    ///
+    /// The cost is the time that its build took, or that its download takes at the rate of earlier
+    /// ones (10 MB/s where none is known), times its uses, by the bytes that it alone needs.
+    #[arg(long, value_name = "ORDER")]
+    order: Option<Order>,
     /// Keep removed things for this long [default: 24h]; `0s` deletes them at once
     #[arg(long, value_name = "AGE")]
     trash_grace: Option<Age>,
@@ -79,7 +109,7 @@ pub(super) struct PlaceArgs {
         long,
         value_name = "FILE",
         requires = "tier",
-        conflicts_with_all = ["max_disks", "packages_max_size", "packages_max_age", "models_max_age", "min_free", "trash_grace"]
+        conflicts_with_all = ["max_disks", "packages_max_size", "packages_max_age", "models_max_age", "min_free", "reserved", "high", "low", "limit", "order", "trash_grace"]
     )]
     pub(super) listing: Option<Utf8PathBuf>,
     /// The tier that it lists: its limits are in [gcctl.NAME] of larder.toml, with `keep` and
@@ -103,19 +133,24 @@ pub(super) struct ForceArg {
 }
 
 impl LimitArgs {
-    pub(super) fn limits(&self) -> Limits {
-        Limits {
+    pub(super) fn layer(&self) -> Layer {
+        Layer {
             max_images: self.max_images,
             max_disks: self.max_disks,
             max_per_image: self.max_per_image,
             keep_last: self.keep_last,
             max_size: self.max_size,
+            high: self.high,
+            low: self.low,
             max_age: self.max_age,
             packages_max_size: self.packages_max_size,
             packages_max_age: self.packages_max_age,
             models_max_age: self.models_max_age,
             min_free: self.min_free,
+            reserved: self.reserved,
+            order: self.order,
             trash_grace: self.trash_grace,
+            scoped: self.limit.iter().cloned().fold(Vec::new(), |all, it| together(vec![it], all)),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod engine;
 mod limits;
 mod list;
+mod out;
 mod what_if;
 
 use std::fs::File;
@@ -11,17 +12,18 @@ use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::builder::styling::Styles;
 use clap::{Parser, Subcommand};
-use gcctl::commands::{self, Console, Force, Id, Wanted};
-use gcctl::plan::Clean;
+use gcctl::Error;
+use gcctl::commands::{self, Console, Id, Pinned, Until, Wanted};
+use gcctl::limits::{Layer, Layers};
 use gcctl::tier::command as tier;
 use gcctl::tier::limits::TierLimits;
-use gcctl::{Error, Limits};
 use storekit::error::At;
-use storekit::{Age, KeyOrName, Store};
+use storekit::{Pin, Store};
 use toolkit::{Common, Outcome, Output, Settings, Signals};
 
 use limits::{ForceArg, LimitArgs, PlaceArgs};
 use list::ListArgs;
+use out::{CleanArgs, OutArgs, read_ids};
 
 /// Show what a store holds and what it costs, and keep it within limits
 ///
@@ -41,6 +43,7 @@ pub(crate) struct Cli {
 }
 
 #[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it in a process")]
 enum Job {
     #[command(flatten)]
     Store(StoreJob),
@@ -145,37 +148,65 @@ enum StoreJob {
         #[command(flatten)]
         force: ForceArg,
     },
-    /// Keep images for ever, whatever the limits say
+    /// Keep images, whatever the limits say
     ///
     /// A pin belongs to the key: it outlives a new save under it. KEY may be the first 4 or more
     /// hex digits of a key, or a name of the image, such as `app:1` or the one in larder.toml: of
     /// several with the name it is the newest. Exit code 2, and a list, where several keys begin
-    /// so.
+    /// so. What has a `*`, `?`, `[` or `{` is a pattern, and holds all images whose key or name is
+    /// like it, those that come, too. A new pin of the same takes the place of the one before.
     Pin {
-        /// The images: keys, beginnings of keys, or names
+        /// The images: keys, beginnings of keys, names, or patterns of keys and names
         #[arg(required = true, value_name = "KEY")]
-        keys: Vec<KeyOrName>,
+        keys: Vec<Pinned>,
+        /// Let it go again after this day (UTC) or at this time
+        #[arg(long, value_name = "DATE")]
+        until: Option<Until>,
+        /// Keep what a rebuild of it needs, too
+        ///
+        /// The images that its build stood on, as far as they are stored, and the packages that it
+        /// fetched through pkgcache.
+        #[arg(long)]
+        closure: bool,
     },
     /// Let pinned images go again
     Unpin {
-        /// The images: keys, beginnings of keys, or names
+        /// The images: keys, beginnings of keys, names, or patterns as they were pinned
         #[arg(required = true, value_name = "KEY")]
-        keys: Vec<KeyOrName>,
+        keys: Vec<Pinned>,
     },
-    /// Remove all images that are not pinned, or all packages, and what nothing needs
+    /// List the pins
+    Pins,
+    /// Show each limit, where it comes from, and how it stands
+    ///
+    /// From an option, a variable, a settings file, or by default; `none` switches a limit off in
+    /// each of them. NOW is what there is: bytes of images and packages, with trash; images without
+    /// what refers to them; the longest time that something is unused.
+    Limits {
+        #[command(flatten)]
+        limits: LimitArgs,
+    },
+    /// Remove all images that are not pinned, and what nothing needs
+    ///
+    /// Package downloads, and what hashctx remembers of folders, are deleted at once: both can be
+    /// had again. What a pin holds stays.
     Clean {
-        /// Remove the package downloads instead; they are deleted at once
-        #[arg(long)]
-        packages: bool,
-        /// Remove both
-        #[arg(long, conflicts_with = "packages")]
-        all: bool,
-        /// Print what would go, and remove nothing
-        #[arg(long)]
-        dry_run: bool,
-        /// Keep removed things for this long; `0s` deletes them at once
-        #[arg(long, value_name = "AGE")]
-        trash_grace: Option<Age>,
+        #[command(flatten)]
+        what: CleanArgs,
+        #[command(flatten)]
+        out: OutArgs,
+    },
+    /// Remove what is named, and what nothing needs
+    ///
+    /// As `run` does it: images go into the trash (`undo` brings them back), with what refers to
+    /// them; packages are deleted at once. What is pinned stays, and exit code 1 says so.
+    Rm {
+        /// Keys, beginnings of keys, names of images, URLs of packages; `-` reads more from stdin,
+        /// one a line or each with a NUL behind it, as `ls -0` prints them
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+        #[command(flatten)]
+        out: OutArgs,
     },
     /// Bring back what the last run removed, and print the keys
     ///
@@ -204,7 +235,7 @@ pub(crate) fn run(cli: &Cli, signals: &Signals) -> miette::Result<Outcome> {
     if let StoreJob::Plan { limits, place } = job
         && let (Some(file), Some(name)) = (&place.listing, &place.tier)
     {
-        let limits = TierLimits::load(&settings, name, limits.limits())?;
+        let limits = TierLimits::load(&settings, name, limits.layer())?;
         let (here, force) = (&settings.environment().folder, place.force.into());
         return Ok(tier::plan(&mut *open(file)?, name, &limits, here, force, &mut console)?);
     }
@@ -220,9 +251,14 @@ impl Job {
     /// Whether a reader that goes ends the command.
     fn output(&self) -> Output {
         match self {
-            Self::Store(StoreJob::Ls(_) | StoreJob::Info { .. } | StoreJob::Df | StoreJob::Plan { .. }) => {
-                Output::listing()
-            }
+            Self::Store(
+                StoreJob::Ls(_)
+                | StoreJob::Info { .. }
+                | StoreJob::Df
+                | StoreJob::Limits { .. }
+                | StoreJob::Pins
+                | StoreJob::Plan { .. },
+            ) => Output::listing(),
             Self::Engine(job) if !matches!(job, engine::EngineJob::Apply { .. }) => Output::listing(),
             _ => Output::report(),
         }
@@ -236,7 +272,8 @@ fn dispatch(
     signals: &Signals,
     console: &mut Console<'_>,
 ) -> miette::Result<Outcome> {
-    let limits = |limits: Limits| Ok::<_, miette::Report>(limits.or(Limits::load(settings)?));
+    let layers = |options: Layer| Layers::load(settings, options);
+    let limits = |options: Layer| Ok::<_, miette::Report>(layers(options)?.limits());
     Ok(match job {
         StoreJob::Ls(args) => match args.files() {
             Some(kind) => commands::ls_files(store, kind, &args.listing(), console)?,
@@ -246,27 +283,27 @@ fn dispatch(
         StoreJob::Df => commands::df(store, columns(), console)?,
         StoreJob::Stats { days } => commands::stats(store, *days, console)?,
         StoreJob::Report { output, limits: args } => {
-            commands::report(store, output, &limits(args.limits())?, console)?
+            commands::report(store, output, &limits(args.layer())?, console)?
         }
         StoreJob::WhatIf(args) => commands::what_if(store, &args.wanted(), console)?,
         StoreJob::Plan { limits: args, .. } | StoreJob::Run { limits: args, dry_run: true, .. } => {
-            commands::plan(store, Wanted::OverLimits, &limits(args.limits())?, console)?
+            commands::plan(store, &Wanted::OverLimits, &limits(args.layer())?, console)?
         }
         StoreJob::Run { limits: args, dry_run: false, force } => {
-            let limits = limits(args.limits())?;
-            let (wanted, stop) = (Wanted::OverLimits, signals.stop());
+            let limits = limits(args.layer())?;
+            let (wanted, stop) = (&Wanted::OverLimits, signals.stop());
             signals.held(|| commands::run(store, wanted, &limits, force.force.into(), &stop, console))?
         }
-        StoreJob::Clean { packages, all, dry_run, trash_grace } => {
-            let what = Clean { images: *all || !packages, packages: *all || *packages };
-            let limits = limits(Limits { trash_grace: *trash_grace, ..Limits::default() })?;
-            if *dry_run {
-                commands::plan(store, Wanted::All(what), &limits, console)?
-            } else {
-                let (wanted, stop) = (Wanted::All(what), signals.stop());
-                signals.held(|| commands::run(store, wanted, &limits, Force::Yes, &stop, console))?
-            }
+        StoreJob::Clean { what, out } => {
+            let wanted = Wanted::All(what.clean());
+            out.take(store, &wanted, &limits(out.layer())?, signals, console)?
         }
+        StoreJob::Rm { ids, out } => {
+            let ids = if ids.iter().any(|id| id == "-") { read_ids(ids)? } else { ids.clone() };
+            let Some(names) = commands::meant(store, &ids, console)? else { return Ok(Outcome::No) };
+            out.take(store, &Wanted::Named(names), &limits(out.layer())?, signals, console)?
+        }
+        StoreJob::Limits { limits: args } => commands::limits(store, &layers(args.layer())?, console)?,
         StoreJob::Apply { file, force } => {
             if file == "-" && io::stdin().is_terminal() {
                 console.say("waiting for a plan on stdin: `gcctl plan --json | gcctl apply` hands one on");
@@ -274,7 +311,11 @@ fn dispatch(
             let plan = commands::read_plan(&mut *open(file)?)?;
             signals.held(|| commands::apply(store, &plan, force.force.into(), &signals.stop(), console))?
         }
-        StoreJob::Pin { keys } => commands::pin(store, keys, console)?,
+        StoreJob::Pin { keys, until, closure } => {
+            let pin = Pin { until: until.map(|until| until.0), closure: *closure };
+            commands::pin(store, keys, pin, console)?
+        }
+        StoreJob::Pins => commands::pins(store, console)?,
         StoreJob::Unpin { keys } => commands::unpin(store, keys, console)?,
         StoreJob::Undo => commands::undo(store, console)?,
     })

@@ -9,50 +9,52 @@ use storekit::Store;
 use toolkit::Outcome;
 use toolkit::words::count;
 
-use super::Console;
+use super::console::Console;
 use crate::error::{Error, Result};
 use crate::events::{Returns, Told};
 use crate::evicted::returned;
 use crate::limits::Limits;
 use crate::plan::file as plan_file;
-use crate::plan::{self, Clean, Objection, Plan, Unmet};
+use crate::plan::{self, Clean, Names, Objection, Plan, Unmet};
 use crate::show;
 use crate::show::Held;
 use crate::survey::survey;
 use crate::sweep::{Kept, Reason, Swept, What, sweep};
 
 /// What is to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// What is over the limits.
     OverLimits,
-    /// All of what is said, but for pinned images.
+    /// All of what is said, but for what a pin holds.
     All(Clean),
+    /// What was named, but for what a pin holds.
+    Named(Names),
 }
 
 /// Prints what would go and why.
 ///
 /// # Errors
 /// A store that cannot be read, an output that cannot be written.
-pub fn plan(store: &Store, wanted: Wanted, limits: &Limits, console: &mut Console<'_>) -> Result<Outcome> {
+pub fn plan(store: &Store, wanted: &Wanted, limits: &Limits, console: &mut Console<'_>) -> Result<Outcome> {
     let (plan, returns) = look(store, wanted, limits)?;
     say_no_limit(wanted, limits, console);
     if console.json {
         plan_file::write(&plan, console.out).map_err(Error::output)?;
     } else if !plan.is_empty() {
-        console.table(&show::going(&plan, &plan.images, plan.packages.iter(), console.verbose))?;
+        console.table(&show::planned(&plan, console.verbose))?;
     }
     console.flush()?;
     console.say(show::outlook(&plan));
     if let Some(objection) = plan.objection() {
-        console.warn(format!("{}: `--force` is needed", refusal(&objection)));
+        console.warn(format!("{}: `--force` is needed", refusal(&plan, &objection)));
     }
-    warn_of(&plan.unmet, &Held { rest: plan.rest, ..Held::default() }, &returns, console);
+    warn_of(&plan.unmet, &plan.limits, &Held { rest: plan.rest, ..Held::default() }, &returns, console);
     Ok(Outcome::Yes)
 }
 
-fn say_no_limit(wanted: Wanted, limits: &Limits, console: &mut Console<'_>) {
-    if wanted == Wanted::OverLimits && limits.is_none() {
+fn say_no_limit(wanted: &Wanted, limits: &Limits, console: &mut Console<'_>) {
+    if *wanted == Wanted::OverLimits && limits.is_none() {
         console.say(
             "no limit is set: only what nothing needs goes (`--max-size 20GB` sets one, or [gcctl] in larder.toml)",
         );
@@ -65,7 +67,7 @@ fn say_no_limit(wanted: Wanted, limits: &Limits, console: &mut Console<'_>) {
 /// A store that cannot be read or written, an output that cannot be written.
 pub fn run(
     store: &Store,
-    wanted: Wanted,
+    wanted: &Wanted,
     limits: &Limits,
     force: Force,
     stop: &AtomicBool,
@@ -123,13 +125,14 @@ fn place(store: &Store) -> Utf8PathBuf {
     store.root().canonicalize_utf8().unwrap_or_else(|_| store.root().to_owned())
 }
 
-fn look(store: &Store, wanted: Wanted, limits: &Limits) -> Result<(Plan, Returns)> {
+fn look(store: &Store, wanted: &Wanted, limits: &Limits) -> Result<(Plan, Returns)> {
     let told = Told::by(store, Timestamp::now())?;
     let snapshot = survey(store, &told)?;
     let returns = Returns { packages: returned(store, snapshot.now), ..told.returns() };
     let (plan, returns) = match wanted {
         Wanted::OverLimits => (plan::decide(&snapshot, limits), returns),
-        Wanted::All(what) => (plan::clean(&snapshot, limits, what), Returns::default()),
+        Wanted::All(what) => (plan::clean(&snapshot, limits, *what), Returns::default()),
+        Wanted::Named(names) => (plan::named(&snapshot, limits, names), Returns::default()),
     };
     Ok((Plan { store: Some(place(store)), ..plan }, returns))
 }
@@ -147,7 +150,7 @@ fn carry_out(
         // Where stderr is closed, the list is lost.
         let lost = show::going(plan, &plan.images, plan.packages.iter(), console.verbose).text(console.bold);
         let _ = console.err.write_all(lost.as_bytes());
-        return Err(refusal(&objection));
+        return Err(refusal(plan, &objection));
     }
     if let Some(lost) = show::for_good(plan) {
         console.say(lost);
@@ -164,12 +167,13 @@ fn carry_out(
         return printed.map(|()| Outcome::No);
     }
     let in_use = swept.kept.iter().filter(|kept| kept.reason == Reason::InUse).count() as u64;
-    warn_of(&swept.unmet, &Held { rest: swept.rest, in_use, more: swept.more }, returns, console);
+    let held = Held { rest: swept.rest, in_use, more: swept.more };
+    warn_of(&swept.unmet, &plan.limits, &held, returns, console);
     printed.map(|()| Outcome::from_bool(swept.unmet.is_empty()))
 }
 
-pub(crate) fn refusal(objection: &Objection) -> Error {
-    let (limit, lost) = (objection.why.name(), show::lost(objection));
+pub(crate) fn refusal(plan: &Plan, objection: &Objection) -> Error {
+    let (limit, lost) = (show::limit(objection.why, &plan.limits), show::lost(objection));
     match objection.bare {
         Some(size) => Error::NoUnit { limit, size, lost },
         None => Error::TooMuch { limit, lost },
@@ -181,7 +185,7 @@ fn print(plan: &Plan, swept: &Swept, console: &mut Console<'_>) -> Result<()> {
         show::lines(plan, swept).iter().try_for_each(|line| console.line(line))?;
     } else if !(swept.images.is_empty() && swept.packages.is_empty()) {
         // The rest is in the message.
-        let images = Plan { time: plan.time, limits: plan.limits, ..Plan::default() };
+        let images = Plan { time: plan.time, limits: plan.limits.clone(), ..Plan::default() };
         let packages = swept.packages.iter().filter_map(|it| plan.packages.get(*it));
         console.table(&show::going(&images, &swept.images, packages, console.verbose))?;
     }
@@ -204,9 +208,9 @@ fn report_kept(swept: &Swept, console: &mut Console<'_>) {
     }
 }
 
-fn warn_of(unmet: &[Unmet], held: &Held, returns: &Returns, console: &mut Console<'_>) {
+fn warn_of(unmet: &[Unmet], limits: &Limits, held: &Held, returns: &Returns, console: &mut Console<'_>) {
     for unmet in unmet {
-        console.warn(show::unmet(unmet, held));
+        console.warn(show::unmet(unmet, limits, held));
     }
     returns.alarms().into_iter().for_each(|alarm| console.warn(alarm));
 }

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use storekit::Store;
 use toolkit::Outcome;
 
-use super::{Console, Listing};
+use super::console::Console;
+use super::view::Listing;
 use crate::disk::{self, Apart, Place};
 use crate::error::{Error, Result};
 use crate::show::files::{FileKind, FileRow, file_list, file_rows};

@@ -8,7 +8,8 @@ use storekit::oci::DOCUMENT_CAP;
 use storekit::{Digest, KeyOrName, PackageKey, Store};
 use toolkit::Outcome;
 
-use super::{Console, Id, lookup};
+use super::console::{Console, lookup};
+use super::view::Id;
 use crate::error::Result;
 use crate::events::Told;
 use crate::fetched;

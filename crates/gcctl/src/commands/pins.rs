@@ -1,79 +1,258 @@
-//! Pins, set and taken off.
+//! Pins, set, taken off and listed.
 
-use storekit::{Key, KeyOrName, Store};
-use toolkit::Outcome;
+use std::fmt;
+use std::str::FromStr;
 
-use super::{Console, lookup};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+use serde::Serialize;
+use storekit::{Key, KeyOrName, Pin, Store};
+use toolkit::{Align, Outcome, Table};
+
+use super::console::{Console, lookup};
 use crate::error::Result;
+use crate::limits::scoped::pattern;
 
-/// Pins the images that are meant: they never go.
+/// What is pinned: an image, or all whose key or name is like a pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pinned {
+    /// One image.
+    One(KeyOrName),
+    /// Those that there are and that come.
+    Pattern(String),
+}
+
+impl FromStr for Pinned {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains(['*', '?', '[', '{']) {
+            pattern(text)?;
+            if text.contains(['\n', '\r']) {
+                return Err("a pattern has one line".to_owned());
+            }
+            return Ok(Self::Pattern(text.to_owned()));
+        }
+        text.parse().map(Self::One).map_err(|error: <KeyOrName as FromStr>::Err| error.to_string())
+    }
+}
+
+/// When a pin ends: a day, which is the last, or a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Until(pub Timestamp);
+
+impl FromStr for Until {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(time) = text.parse::<Timestamp>() {
+            return Ok(Self(time));
+        }
+        let day: Option<Date> = text.parse().ok();
+        let end = day.and_then(|day| day.checked_add(1.day()).ok()?.to_zoned(TimeZone::UTC).ok());
+        let wrong = || {
+            format!(
+                "{text:?} is not a day or a time: write it like `2027-01-31` (UTC), or as RFC 3339 has it"
+            )
+        };
+        end.map(|end| Self(end.timestamp())).ok_or_else(wrong)
+    }
+}
+
+/// Pins what is meant: it never goes.
 ///
 /// # Errors
 /// A text that may mean several; a store that cannot be read or written.
-pub fn pin(store: &Store, texts: &[KeyOrName], console: &mut Console<'_>) -> Result<Outcome> {
+pub fn pin(store: &Store, what: &[Pinned], pin: Pin, console: &mut Console<'_>) -> Result<Outcome> {
     let images = store.images();
-    let found = texts.iter().map(|text| lookup(store, text)).collect::<Result<Vec<_>>>()?;
-    each_key(texts.iter().zip(found), console, |key| {
-        // One that cannot be read is worth no pin.
-        if images.get(key)?.is_none() {
-            let why = format!("nothing is stored under `{key}`: `gcctl ls` lists the keys");
-            return Ok(KeyResult::Refused(why));
+    if !pin.holds_at(Timestamp::now()) {
+        console.warn("`--until` is over already: the pin holds nothing");
+        return Ok(Outcome::No);
+    }
+    let found = what.iter().map(|it| meant(store, it)).collect::<Result<Vec<_>>>()?;
+    each(found.into_iter(), console, |meant| match meant {
+        Meant::Pattern(pattern) => Ok(pinned(images.pin_pattern(pattern, pin)?)),
+        Meant::Key(key) => {
+            // One that cannot be read is worth no pin.
+            if images.get(key)?.is_none() {
+                let why = format!("nothing is stored under `{key}`: `gcctl ls` lists the keys");
+                return Ok(Done::Refused(why));
+            }
+            if pin.closure && images.fetched(key)?.is_none() && images.inputs(key)?.is_none() {
+                let why = "nothing is noted of what a rebuild of it needs: it alone is held";
+                return Ok(Done::With(pinned_word(images.pin_as(key, pin)?), why));
+            }
+            Ok(pinned(images.pin_as(key, pin)?))
         }
-        let new = images.pin(key)?;
-        Ok(KeyResult::Done(if new { "pinned" } else { "was pinned already" }))
     })
+}
+
+fn pinned_word(new: bool) -> &'static str {
+    if new { "pinned" } else { "was pinned already" }
+}
+
+fn pinned(new: bool) -> Done {
+    Done::It(pinned_word(new))
 }
 
 /// Takes the pins off. A key may be pinned that is not stored.
 ///
 /// # Errors
 /// As [`pin`].
-pub fn unpin(store: &Store, texts: &[KeyOrName], console: &mut Console<'_>) -> Result<Outcome> {
+pub fn unpin(store: &Store, what: &[Pinned], console: &mut Console<'_>) -> Result<Outcome> {
     let images = store.images();
-    let pins = images.pins()?;
-    let found = texts.iter().map(|text| match text.as_str().parse() {
-        Ok(key) if pins.contains(&key) => Ok(Some(key)),
-        _ => lookup(store, text),
+    let pins = images.all_pins()?;
+    let found = what.iter().map(|it| match it {
+        Pinned::One(text) => match text.as_str().parse() {
+            Ok(key) if pins.keys.contains_key(&key) => Ok(Ok(Meant::Key(key))),
+            _ => meant(store, it),
+        },
+        Pinned::Pattern(_) => meant(store, it),
     });
     let found = found.collect::<Result<Vec<_>>>()?;
-    each_key(texts.iter().zip(found), console, |key| {
-        let had = images.unpin(key)?;
+    each(found.into_iter(), console, |meant| {
+        let had = match meant {
+            Meant::Key(key) => images.unpin(key)?,
+            Meant::Pattern(pattern) => images.unpin_pattern(pattern)?,
+        };
         Ok(if had {
-            KeyResult::Done("is no longer pinned")
+            Done::It("is no longer pinned")
         } else {
-            KeyResult::Refused(format!("`{key}` was not pinned"))
+            Done::Refused(format!("`{meant}` was not pinned"))
         })
     })
 }
 
-/// What a command did with one key.
-enum KeyResult {
+/// A pin as it is printed.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Line<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a Key>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pattern: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
+    closure: bool,
+    /// Whether it has ended.
+    over: bool,
+}
+
+/// Lists the pins.
+///
+/// # Errors
+/// A store that cannot be read, an output that cannot be written.
+pub fn pins(store: &Store, console: &mut Console<'_>) -> Result<Outcome> {
+    let (pins, now) = (store.images().all_pins()?, Timestamp::now());
+    let keys = pins.keys.iter().map(|(key, pin)| (Some(key), None, *pin));
+    let patterns = pins.patterns.iter().map(|(pattern, pin)| (None, Some(pattern.as_str()), *pin));
+    let mut table = Table::new(&[("PIN", Align::Left), ("UNTIL", Align::Left), ("HOLDS", Align::Left)]);
+    for (key, pattern, pin) in keys.chain(patterns) {
+        let over = !pin.holds_at(now);
+        if console.json {
+            console.line(&Line { key, pattern, until: pin.until, closure: pin.closure, over })?;
+            continue;
+        }
+        let what = key.map(Key::as_str).or(pattern).unwrap_or_default();
+        let until = pin.until.map_or_else(|| "-".to_owned(), |until| until.to_string());
+        let holds = match (over, pin.closure) {
+            (true, _) => "nothing: it is over",
+            (false, true) => "it, and what a rebuild needs",
+            (false, false) => "it",
+        };
+        table.row([what.to_owned(), until, holds.to_owned()]);
+    }
+    if pins.keys.is_empty() && pins.patterns.is_empty() {
+        console.say("nothing is pinned");
+    } else if !console.json {
+        console.table(&table)?;
+    }
+    console.flush().map(|()| Outcome::Yes)
+}
+
+/// What a text means.
+enum Meant {
+    Key(Key),
+    Pattern(String),
+}
+
+impl fmt::Display for Meant {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(match self {
+            Self::Key(key) => key.as_str(),
+            Self::Pattern(pattern) => pattern,
+        })
+    }
+}
+
+/// What is meant, or a word that it is not there.
+fn meant(store: &Store, what: &Pinned) -> Result<std::result::Result<Meant, String>> {
+    Ok(match what {
+        Pinned::Pattern(pattern) => Ok(Meant::Pattern(pattern.clone())),
+        Pinned::One(text) => lookup(store, text)?
+            .map(Meant::Key)
+            .ok_or_else(|| format!("{}; `gcctl ls` lists the keys", text.absent())),
+    })
+}
+
+/// What a command did with one.
+enum Done {
     /// It did it; the words follow the key.
-    Done(&'static str),
+    It(&'static str),
+    /// The same, and what is to be known of it.
+    With(&'static str, &'static str),
     /// It did not, and why.
     Refused(String),
 }
 
-/// Does it for each key that is meant; [`Outcome::No`] where there is none, or it was refused.
-fn each_key<'a>(
-    found: impl Iterator<Item = (&'a KeyOrName, Option<Key>)>,
+/// Does it for each that is meant; [`Outcome::No`] where there is none, or it was refused.
+fn each(
+    found: impl Iterator<Item = std::result::Result<Meant, String>>,
     console: &mut Console<'_>,
-    each: impl Fn(&Key) -> Result<KeyResult>,
+    each: impl Fn(&Meant) -> Result<Done>,
 ) -> Result<Outcome> {
     let mut all = true;
-    for (text, key) in found {
-        let Some(key) = key else {
-            all = false;
-            console.warn(format!("{}; `gcctl ls` lists the keys", text.absent()));
-            continue;
+    for meant in found {
+        let done = match &meant {
+            Ok(meant) => each(meant)?,
+            Err(absent) => Done::Refused(absent.clone()),
         };
-        match each(&key)? {
-            KeyResult::Done(done) => console.say(format!("`{key}` {done}")),
-            KeyResult::Refused(refused) => {
+        let name = meant.map(|meant| meant.to_string()).unwrap_or_default();
+        match done {
+            Done::It(done) => console.say(format!("`{name}` {done}")),
+            Done::With(done, more) => {
+                console.say(format!("`{name}` {done}"));
+                console.warn(format!("`{name}`: {more}"));
+            }
+            Done::Refused(refused) => {
                 all = false;
                 console.warn(refused);
             }
         }
     }
     Ok(Outcome::from_bool(all))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pin_ends_after_its_last_day() {
+        let until = |text: &str| text.parse::<Until>().map(|until| until.0.to_string());
+        assert_eq!(until("2027-01-31").unwrap(), "2027-02-01T00:00:00Z");
+        assert_eq!(until("2027-01-31T10:00:00+01:00").unwrap(), "2027-01-31T09:00:00Z");
+        for wrong in ["tomorrow", "2027-13-01", "31.1.2027", ""] {
+            until(wrong).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn what_has_a_mark_is_a_pattern() {
+        let read = |text: &str| text.parse::<Pinned>();
+        assert_eq!(read("app:*").unwrap(), Pinned::Pattern("app:*".into()));
+        assert!(matches!(read("app:1").unwrap(), Pinned::One(_)));
+        read("app[").unwrap_err();
+    }
 }

@@ -6,7 +6,7 @@ use storekit::Store;
 use storekit::files::replace::{self, Durability};
 use toolkit::Outcome;
 
-use super::Console;
+use super::console::Console;
 use crate::error::{Error, Result};
 use crate::events::Told;
 use crate::limits::Limits;

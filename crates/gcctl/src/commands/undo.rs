@@ -5,7 +5,7 @@ use storekit::{Batch, Key, Store};
 use toolkit::Outcome;
 use toolkit::words::count;
 
-use super::Console;
+use super::console::Console;
 use crate::error::{Error, Result};
 use crate::show;
 

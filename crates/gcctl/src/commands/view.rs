@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use storekit::{KeyOrName, Store};
 use toolkit::Outcome;
 
-use super::Console;
+use super::console::Console;
 use crate::error::{Error, Result};
 use crate::events::Told;
 use crate::show;

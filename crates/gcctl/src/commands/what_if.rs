@@ -6,7 +6,7 @@ use storekit::{ByteSize, Store};
 use toolkit::words::{span, took};
 use toolkit::{Align, Outcome, Table};
 
-use super::Console;
+use super::console::Console;
 use crate::error::Result;
 use crate::events::Told;
 use crate::replay::{Order, Reading, Sum, bound, simulate};

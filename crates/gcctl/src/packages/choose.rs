@@ -1,7 +1,7 @@
 //! Which package entries go, in which order: a part of the one planner.
 //!
 //! Touches no disk and reads no clock. What goes is deleted at once, and never counts as trash:
-//! packages can be fetched again.
+//! packages can be fetched again. What is held never goes.
 
 use super::{Going, Packages, View};
 use crate::limits::Why;
@@ -12,26 +12,71 @@ pub(crate) struct Choice<'a> {
     packages: &'a Packages,
     /// By how many entries that stay so far each body is named.
     holders: Vec<u32>,
-    /// The entries that may go, the one unused for longest at the end.
+    /// The entries that may go, the first at the end.
     candidates: Vec<u32>,
+    /// Which in the order each is, from 1, by its place.
+    ranks: Vec<u32>,
     /// What goes, in this order.
     pub(crate) gone: Vec<Going>,
     /// The bytes of what stays so far.
     pub(crate) live: u64,
 }
 
+/// What entries may be together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Most {
+    /// So many of them.
+    Entries(u64),
+    /// So many bytes; a body that several of them name counts once.
+    Bytes(u64),
+}
+
+impl Most {
+    /// Whether so many entries with so many bytes are too much.
+    pub(crate) fn is_less(self, entries: u64, bytes: u64) -> bool {
+        match self {
+            Self::Entries(most) => entries > most,
+            Self::Bytes(most) => bytes > most,
+        }
+    }
+}
+
 impl<'a> Choice<'a> {
-    pub(crate) fn new(packages: &'a Packages) -> Self {
-        let mut candidates: Vec<_> = (0..).take(packages.len()).collect();
+    /// Those go first that are the most urgent, then those unused for longest. Without
+    /// `urgency`, the time alone counts.
+    pub(crate) fn new(packages: &'a Packages, urgency: Option<&dyn Fn(View<'a>) -> f64>) -> Self {
+        let all = (0..).take(packages.len());
+        let mut candidates: Vec<u32> = all.filter(|place| !packages.held.contains(place)).collect();
         // Of those used at the same time, the first in the list goes first.
-        candidates.sort_unstable_by_key(|place| std::cmp::Reverse((packages.used(*place), *place)));
+        let by_time = |place: u32| std::cmp::Reverse((packages.used(place), place));
+        if let Some(urgency) = urgency {
+            let urgency = |place: u32| packages.get(place as usize).map_or(0.0, urgency);
+            let mut keyed: Vec<_> = candidates.iter().map(|place| (urgency(*place), *place)).collect();
+            keyed.sort_unstable_by(|(one, a), (two, b)| {
+                one.total_cmp(two).then_with(|| by_time(*a).cmp(&by_time(*b)))
+            });
+            candidates = keyed.into_iter().map(|(_, place)| place).collect();
+        } else {
+            candidates.sort_unstable_by_key(|place| by_time(*place));
+        }
+        let mut ranks = vec![0; packages.len()];
+        for (rank, place) in (1..).zip(candidates.iter().rev()) {
+            if let Some(it) = ranks.get_mut(*place as usize) {
+                *it = rank;
+            }
+        }
         let holders = packages.bodies.holders();
-        Self { packages, holders, candidates, gone: Vec::new(), live: packages.live() }
+        Self { packages, holders, candidates, ranks, gone: Vec::new(), live: packages.live() }
     }
 
     /// How many entries stay so far.
     pub(crate) fn count(&self) -> u64 {
-        self.candidates.len() as u64
+        (self.candidates.len() + self.packages.held.len()) as u64
+    }
+
+    /// The entries that stay so far.
+    pub(crate) fn places(&self) -> impl Iterator<Item = usize> + '_ {
+        self.candidates.iter().chain(&self.packages.held).map(|place| *place as usize)
     }
 
     /// The entry that would go next.
@@ -45,13 +90,13 @@ impl<'a> Choice<'a> {
         self.remove(place, why)
     }
 
-    /// Lets those go for which there is a reason, the one unused for longest first. Returns the
-    /// bytes that this frees.
-    pub(crate) fn evict_where(&mut self, why: impl Fn(View<'a>) -> Option<Why>) -> u64 {
+    /// Lets those go for which there is a reason, in their order. Returns the bytes that this
+    /// frees.
+    pub(crate) fn evict_where(&mut self, mut why: impl FnMut(View<'_>) -> Option<Why>) -> u64 {
         let mut freed: u64 = 0;
         let mut stay = Vec::new();
         for place in std::mem::take(&mut self.candidates).into_iter().rev() {
-            match self.packages.get(place as usize).and_then(&why) {
+            match self.packages.get(place as usize).and_then(&mut why) {
                 Some(why) => freed = freed.saturating_add(self.remove(place, why).unwrap_or(0)),
                 None => stay.push(place),
             }
@@ -61,11 +106,31 @@ impl<'a> Choice<'a> {
         freed
     }
 
+    /// Lets some of those go that are meant, in their order, until they are not too much. Returns
+    /// the bytes that this frees.
+    pub(crate) fn keep_within(&mut self, most: Most, why: Why, is_meant: impl Fn(View<'_>) -> bool) -> u64 {
+        let packages = self.packages;
+        let mut holders = vec![0; self.holders.len()];
+        let (mut entries, mut bytes) = packages.measure(self.places(), &is_meant);
+        for package in self.places().filter_map(|place| packages.get(place)).filter(|it| is_meant(*it)) {
+            package.count(&mut holders);
+        }
+        self.evict_where(|package| {
+            if !most.is_less(entries, bytes) || !is_meant(package) {
+                return None;
+            }
+            entries = entries.saturating_sub(1);
+            bytes = bytes.saturating_sub(package.file() + package.release(&mut holders));
+            Some(why)
+        })
+    }
+
     fn remove(&mut self, place: u32, why: Why) -> Option<u64> {
         let package = self.packages.get(place as usize)?;
         let bytes = package.file() + package.release(&mut self.holders);
         self.live = self.live.saturating_sub(bytes);
-        self.gone.push(Going { place, why, bytes });
+        let rank = self.ranks.get(place as usize).copied().unwrap_or_default();
+        self.gone.push(Going { place, why, bytes, rank });
         Some(bytes)
     }
 }

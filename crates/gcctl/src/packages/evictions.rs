@@ -16,6 +16,8 @@ pub struct Going {
     pub why: Why,
     /// The bytes that this frees, after all that goes before it.
     pub bytes: u64,
+    /// Which in the order of all packages, from 1; 0 where that is not known.
+    pub rank: u32,
 }
 
 /// An entry that goes, as it is looked at. A body goes where no other entry names it.
@@ -27,6 +29,8 @@ pub struct Eviction<'a> {
     pub why: Why,
     /// The bytes that this frees, after all that goes before it.
     pub bytes: u64,
+    /// Which in the order of all packages, from 1; 0 where that is not known.
+    pub rank: u32,
 }
 
 /// All that go, in this order.
@@ -68,7 +72,7 @@ impl Evictions {
 
     fn view(&self, going: &Going) -> Option<Eviction<'_>> {
         let package = self.packages.get(going.place as usize)?;
-        Some(Eviction { package, why: going.why, bytes: going.bytes })
+        Some(Eviction { package, why: going.why, bytes: going.bytes, rank: going.rank })
     }
 }
 
@@ -81,10 +85,10 @@ pub struct Named {
 
 impl Named {
     /// Adds one.
-    pub fn push(&mut self, package: &Package, why: Why, bytes: u64) {
+    pub fn push(&mut self, package: &Package, why: Why, bytes: u64, rank: u32) {
         let place = u32::try_from(self.going.len()).unwrap_or(u32::MAX);
         self.gathered.push(&package.summary(), package.used, package.file);
-        self.going.push(Going { place, why, bytes });
+        self.going.push(Going { place, why, bytes, rank });
     }
 
     /// All of them.
@@ -99,7 +103,10 @@ impl PartialEq for Evictions {
     fn eq(&self, other: &Self) -> bool {
         let all = |it: &Self| -> Vec<_> {
             it.iter()
-                .map(|it| (it.package.key(), it.package.used(), it.package.digests(), it.why, it.bytes))
+                .map(|it| {
+                    let package = it.package;
+                    (package.key(), package.used(), package.digests(), it.why, it.bytes, it.rank)
+                })
                 .collect()
         };
         all(self) == all(other)

@@ -9,7 +9,7 @@ pub mod choose;
 mod evictions;
 mod rows;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -49,6 +49,8 @@ pub struct Package {
 pub struct Packages {
     rows: Rows,
     bodies: Bodies,
+    /// The places of those that never go.
+    held: HashSet<u32>,
 }
 
 /// What packages occupy.
@@ -120,7 +122,34 @@ impl Packages {
         let mut bodies = Bodies::new(bodies);
         bodies.add_those_that_lack(entries.bodies());
         let rows = entries.rows(now, |digest| bodies.name(digest));
-        Self { rows, bodies }
+        Self { rows, bodies, held: HashSet::new() }
+    }
+
+    /// Those never go for which this is true.
+    pub fn hold(&mut self, is_held: impl Fn(View<'_>) -> bool) {
+        let held = self.iter().enumerate().filter(|(_, package)| is_held(*package));
+        self.held = held.filter_map(|(place, _)| u32::try_from(place).ok()).collect();
+    }
+
+    /// How many never go.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// How many of those that are at these places are meant, and the bytes that they have together.
+    pub fn measure(
+        &self,
+        places: impl Iterator<Item = usize>,
+        is_meant: impl Fn(View<'_>) -> bool,
+    ) -> (u64, u64) {
+        let mut seen = vec![false; self.bodies.holders().len()];
+        let (mut entries, mut bytes) = (0, 0);
+        for package in places.filter_map(|place| self.get(place)).filter(|it| is_meant(*it)) {
+            entries += 1;
+            bytes += package.file() + package.take_unseen(&mut seen);
+        }
+        (entries, bytes)
     }
 
     /// How many entries there are.

@@ -255,6 +255,23 @@ impl<'a> View<'a> {
         freed
     }
 
+    /// Notes that it names its bodies, by their places.
+    pub(super) fn count(&self, holders: &mut [u32]) {
+        for place in self.places() {
+            if let Some(count) = holders.get_mut(*place as usize) {
+                *count += 1;
+            }
+        }
+    }
+
+    /// The bytes of those of its bodies that were not seen before.
+    pub(super) fn take_unseen(&self, seen: &mut [bool]) -> u64 {
+        let new = self.places().iter().zip(self.bodies()).filter(|(place, _)| {
+            seen.get_mut(**place as usize).is_some_and(|seen| !std::mem::replace(seen, true))
+        });
+        new.map(|(_, body)| body.bytes).sum()
+    }
+
     /// All of it.
     #[must_use]
     pub fn to_package(&self) -> Package {

@@ -6,18 +6,18 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use storekit::{Age, Referrers};
+use storekit::{Age, Key, Referrers};
+use toolkit::amount::Setting;
 
-use crate::limits::{Limits, Why};
+use crate::limits::{Limits, Part, Why};
+use crate::matcher::Matcher;
 use crate::packages::{Evictions, choose};
-use crate::plan::counts;
-use crate::plan::{Emptied, Eviction, Left, Plan, Rest, Unneeded, staleness};
+use crate::plan::order::{Ranking, staleness};
+use crate::plan::scoped::{self, Together};
+use crate::plan::{Emptied, Eviction, Left, Plan, Rest, Unneeded};
+use crate::plan::{bounds, counts};
 use crate::snapshot::{Holders, Snapshot};
-
-/// How long it is unused, in seconds.
-pub(super) fn idle(used: Timestamp, now: Timestamp) -> f64 {
-    now.duration_since(used).as_secs_f64().max(0.0)
-}
+use bounds::Bound;
 
 /// How many disks stand for themselves.
 fn count_disks(snapshot: &Snapshot, referrers: &Referrers) -> u64 {
@@ -30,6 +30,11 @@ fn count_disks(snapshot: &Snapshot, referrers: &Referrers) -> u64 {
 pub(super) struct Choice<'a> {
     snapshot: &'a Snapshot,
     limits: &'a Limits,
+    ranking: Ranking,
+    /// How soon each image goes.
+    urgency: Arc<Vec<f64>>,
+    /// Which in the order each image is, from 1; 0 for those that may not go.
+    ranks: Arc<Vec<u64>>,
     /// The images that may go, the first at the end.
     candidates: Vec<usize>,
     holders: Holders,
@@ -45,15 +50,7 @@ pub(super) struct Choice<'a> {
     /// The loosest first.
     bounds: Vec<Bound>,
     rest: Rest,
-}
-
-/// How many bytes may be there.
-#[derive(Clone, Copy)]
-struct Bound {
-    bytes: u64,
-    why: Why,
-    /// Whether it could be met at all if the store were empty.
-    is_possible: bool,
+    contexts: bool,
 }
 
 impl<'a> Choice<'a> {
@@ -63,19 +60,29 @@ impl<'a> Choice<'a> {
         let usage = snapshot.usage();
         let referrers = snapshot.referrers();
         let images = snapshot.count(&referrers);
-        let candidates = candidates(snapshot, &referrers);
+        let ranking = Ranking::new(snapshot, limits.order);
+        let urgency = ranking.images(snapshot, &holders);
+        let candidates = candidates(snapshot, &referrers, &urgency);
+        let mut ranks = vec![0; snapshot.images.len()];
+        candidates.iter().rev().zip(1..).for_each(|(entry, rank)| ranks[*entry] = rank);
+        let by_cost = |package: crate::packages::View<'a>| ranking.package(package);
+        let by_cost: Option<&dyn Fn(_) -> f64> = if ranking.is_by_time() { None } else { Some(&by_cost) };
         Self {
             snapshot,
             limits,
+            packages: choose::Choice::new(&snapshot.packages, by_cost),
+            ranking,
+            urgency: Arc::new(urgency),
+            ranks: Arc::new(ranks),
             rest: Rest {
                 images,
                 pinned: images.saturating_sub(candidates.len() as u64),
+                held: snapshot.packages.held() as u64,
                 writing: snapshot.unfinished.saturating_sub(snapshot.abandoned),
                 ..Rest::default()
             },
             candidates,
             holders,
-            packages: choose::Choice::new(&snapshot.packages),
             disks: count_disks(snapshot, &referrers),
             referrers,
             gone: HashSet::new(),
@@ -85,32 +92,52 @@ impl<'a> Choice<'a> {
                 .governed()
                 .saturating_sub(usage.trash + usage.damaged + usage.unreferenced)
                 .saturating_sub(usage.packages_unneeded + snapshot.abandoned),
-            bounds: bounds(limits, usage.governed(), snapshot.free),
+            bounds: bounds::of(limits, usage.governed(), snapshot.free),
+            contexts: false,
         }
     }
 
     /// From now on, no image goes that is one of the last used ones of its name, so many of each.
     pub(super) fn keep_the_last(&mut self) {
-        let Some(keep) = self.limits.keep_last else { return };
-        let kept = counts::first(self.snapshot, self.own(), keep);
-        self.keep(&kept);
+        if let Some(keep) = self.limits.keep_last {
+            let kept = counts::first(self.snapshot, self.own(), keep);
+            self.keep(&kept);
+        }
+        for limit in &self.limits.scoped {
+            let Some(keep) = limit.keep_last else { continue };
+            let matcher = Matcher::new(&limit.of);
+            let meant = self.own().filter(|entry| matcher.takes_image(&self.snapshot.images[*entry]));
+            let kept = counts::first(self.snapshot, meant, keep);
+            self.keep(&kept);
+        }
     }
 
     pub(super) fn by_age(&mut self) {
-        let now = self.snapshot.now;
+        let (now, limits) = (self.snapshot.now, self.limits);
         let is_old =
             |used: Timestamp, age: Age| now.duration_since(used).unsigned_abs() > age.0 && used < now;
-        if let Some(age) = self.limits.max_age {
-            self.evict_where(Why::MaxAge, |choice, entry| is_old(choice.snapshot.images[entry].used, age));
-        }
-        let limits = self.limits;
+        // Of several limits with an age that are about one thing, the last counts.
+        let scoped = || (0..).zip(&limits.scoped).filter_map(|(place, it)| Some((place, it, it.max_age?)));
+        let scoped: Vec<(u8, _, _)> =
+            scoped().map(|(place, it, age)| (place, Matcher::new(&it.of), age)).collect();
+        let why = |place: u8| Why::Limit(place, Part::Age);
+        let own = |found: Option<&(u8, Matcher<'_>, Setting<Age>)>| {
+            found.map(|(place, _, age)| age.value().map(|age| (age, why(*place))))
+        };
         let of_all = limits.max_age.map(|age| (age, Why::MaxAge));
+        self.evict_where(|choice, entry| {
+            let image = &choice.snapshot.images[entry];
+            let found = scoped.iter().rev().find(|(_, matcher, _)| matcher.takes_image(image));
+            let (age, why) = own(found).unwrap_or(of_all)?;
+            is_old(image.used, age).then_some(why)
+        });
         let of_packages = limits.packages_max_age.map(|age| (age, Why::PackagesMaxAge)).or(of_all);
         let of_models = limits.models_max_age.map(|age| (age, Why::ModelsMaxAge)).or(of_packages);
         let freed = self.packages.evict_where(|package| {
+            let found = scoped.iter().rev().find(|(_, matcher, _)| matcher.takes_package(package));
             // Its URL is looked at only where that matters.
             let is_model = limits.models_max_age.is_some() && package.is_model();
-            let (age, why) = if is_model { of_models } else { of_packages }?;
+            let (age, why) = own(found).unwrap_or(if is_model { of_models } else { of_packages })?;
             is_old(package.used(), age).then_some(why)
         });
         self.live = self.live.saturating_sub(freed);
@@ -119,37 +146,72 @@ impl<'a> Choice<'a> {
     pub(super) fn by_count(&mut self) {
         if let Some(limit) = self.limits.max_per_image {
             let stay = counts::last(self.snapshot, self.own(), limit);
-            self.evict_where(Why::MaxPerImage, |choice, entry| {
-                counts::name(&choice.snapshot.images[entry]).is_some() && !stay.contains(&entry)
+            self.evict_where(|choice, entry| {
+                let is_over =
+                    counts::name(&choice.snapshot.images[entry]).is_some() && !stay.contains(&entry);
+                is_over.then_some(Why::MaxPerImage)
             });
         }
         let (disks, images) = (self.limits.max_disks, self.limits.max_images);
         if let Some(limit) = disks {
-            self.evict_where(Why::MaxDisks, |choice, entry| {
-                choice.disks > limit && choice.snapshot.images[entry].is_disk
+            self.evict_where(|choice, entry| {
+                (choice.disks > limit && choice.snapshot.images[entry].is_disk).then_some(Why::MaxDisks)
             });
         }
         // Where disks have a count of their own, they are not in the other one.
         let apart = disks.is_some();
         if let Some(limit) = images {
-            self.evict_where(Why::MaxImages, |choice, entry| {
+            self.evict_where(|choice, entry| {
                 let count = choice.rest.images - if apart { choice.disks } else { 0 };
-                count > limit && !(apart && choice.snapshot.images[entry].is_disk)
+                let is_over = count > limit && !(apart && choice.snapshot.images[entry].is_disk);
+                is_over.then_some(Why::MaxImages)
             });
         }
+        self.by_scoped(Part::Entries);
     }
 
-    pub(super) fn packages_by_size(&mut self) {
-        let Some(limit) = self.limits.packages_max_size else { return };
-        while self.packages.live > limit.size.0 && self.evict_package(Why::PackagesMaxSize) {}
+    pub(super) fn of_some_by_size(&mut self) {
+        if let Some(limit) = self.limits.packages_max_size {
+            while self.packages.live > limit.size.0 && self.evict_package(Why::PackagesMaxSize) {}
+        }
+        self.by_scoped(Part::Size);
+    }
+
+    /// What limits of some things ask for.
+    fn by_scoped(&mut self, part: Part) {
+        let limits = self.limits;
+        for (place, limit) in (0..).zip(&limits.scoped) {
+            let Some(most) = scoped::most(limit, part) else { continue };
+            let (matcher, why) = (Matcher::new(&limit.of), Why::Limit(place, part));
+            if !matcher.is_of_images() {
+                let freed = self.packages.keep_within(most, why, |package| matcher.takes_package(package));
+                self.live = self.live.saturating_sub(freed);
+                continue;
+            }
+            let mut together = Together::new(self.snapshot, &self.referrers, self.own(), &matcher);
+            let mut stay = Vec::new();
+            for entry in std::mem::take(&mut self.candidates).into_iter().rev() {
+                if together.has(entry) && most.is_less(together.entries, together.bytes) {
+                    self.evict(entry, why).into_iter().for_each(|gone| together.release(gone));
+                } else {
+                    stay.push(entry);
+                }
+            }
+            stay.reverse();
+            self.candidates = stay;
+        }
     }
 
     pub(super) fn by_size(&mut self) {
         for bound in self.bounds.clone() {
-            if self.live > bound.bytes && !self.can_meet(bound) {
+            if self.live <= bound.stays() {
+                continue;
+            }
+            let floor = if bound.keeps_newest { self.newest(false) } else { HashSet::new() };
+            if !bound.of_packages && !self.can_meet(bound, &floor) {
                 self.keep_the_newest();
             }
-            self.evict_while(bound.why, |choice| choice.live > bound.bytes);
+            self.evict_while(bound, &floor);
         }
     }
 
@@ -159,15 +221,15 @@ impl<'a> Choice<'a> {
             .filter(|entry| !self.gone.contains(entry) && !self.referrers.is_attached(*entry))
     }
 
-    fn can_meet(&self, bound: Bound) -> bool {
+    fn can_meet(&self, bound: Bound, floor: &HashSet<usize>) -> bool {
         let mut trial = self.clone();
-        trial.evict_while(bound.why, |_| true);
-        bound.is_possible && trial.live <= bound.bytes
+        trial.evict_while(bound, floor);
+        bound.is_possible && trial.live <= bound.stays()
     }
 
     /// From now on, no image goes that is the newest of a name, or that has none.
     fn keep_the_newest(&mut self) {
-        let newest = self.newest();
+        let newest = self.newest(true);
         self.keep(&newest);
     }
 
@@ -177,8 +239,9 @@ impl<'a> Choice<'a> {
         self.rest.newest += (before - self.candidates.len()) as u64;
     }
 
-    /// Of those that stay so far, the last saved of each name, and all without a name.
-    fn newest(&self) -> HashSet<usize> {
+    /// Of those that stay so far, the last saved of each name, and all without a name where those
+    /// are meant, too.
+    fn newest(&self, nameless: bool) -> HashSet<usize> {
         let images = &self.snapshot.images;
         let stay = || (0..images.len()).filter(|entry| !self.gone.contains(entry));
         let mut newest: HashMap<&str, usize> = HashMap::new();
@@ -191,51 +254,88 @@ impl<'a> Choice<'a> {
                 }
             }
         }
-        let nameless = stay().filter(|entry| images[*entry].names.is_empty());
-        nameless.chain(newest.into_values()).collect()
+        let without = stay().filter(|entry| nameless && images[*entry].names.is_empty());
+        without.chain(newest.into_values()).collect()
     }
 
-    /// Lets go what is unused for longest, images and packages, while it is over.
-    fn evict_while(&mut self, why: Why, over: impl Fn(&Self) -> bool) {
-        while over(self) {
-            let now = self.snapshot.now;
-            let image = self.candidates.last().map(|entry| staleness(&self.snapshot.images[*entry], now));
-            let package = self.packages.next().map(|package| idle(package.used(), now));
+    /// Lets go what is the most urgent, images and packages, while it is over. Those of the floor
+    /// stay for now.
+    fn evict_while(&mut self, bound: Bound, floor: &HashSet<usize>) {
+        let all = std::mem::take(&mut self.candidates);
+        let is_left = |entry: &usize| bound.of_packages || floor.contains(entry);
+        let (aside, may_go): (Vec<_>, Vec<_>) = all.iter().copied().partition(is_left);
+        self.candidates = may_go;
+        while self.live > bound.stays() {
+            let image = self.candidates.last().map(|entry| self.urgency[*entry]);
+            let package = self.packages.next().map(|package| self.ranking.package(package));
             // Of two that are equal, the one goes that can be fetched again.
             let is_package = match (image, package) {
-                (None, None) => return,
+                (None, None) => break,
                 (image, Some(package)) => image.is_none_or(|image| package >= image),
                 (Some(_), None) => false,
             };
             if is_package {
-                self.evict_package(why);
+                self.evict_package(bound.why);
             } else if let Some(entry) = self.candidates.pop() {
-                self.evict(entry, why);
+                self.evict(entry, bound.why);
             }
+        }
+        if !aside.is_empty() {
+            self.candidates = all.into_iter().filter(|entry| !self.gone.contains(entry)).collect();
         }
     }
 
-    /// Lets those images go that are meant, the one unused for longest first.
-    pub(super) fn evict_where(&mut self, why: Why, is_meant: impl Fn(&Self, usize) -> bool) {
+    /// Lets those images go for which there is a reason, in their order.
+    pub(super) fn evict_where(&mut self, why: impl Fn(&Self, usize) -> Option<Why>) {
         let mut stay = Vec::new();
         for entry in std::mem::take(&mut self.candidates).into_iter().rev() {
-            if is_meant(self, entry) {
-                self.evict(entry, why);
-            } else {
-                stay.push(entry);
+            match why(self, entry) {
+                Some(why) => drop(self.evict(entry, why)),
+                None => stay.push(entry),
             }
         }
         stay.reverse();
         self.candidates = stay;
     }
 
-    fn evict(&mut self, entry: usize, why: Why) {
+    /// Returns what goes: the entry, and what refers to it.
+    fn evict(&mut self, entry: usize, why: Why) -> Vec<usize> {
         self.rest.images -= 1;
         self.disks -= u64::from(self.snapshot.images[entry].is_disk);
         self.remove(entry, why);
-        for referrer in self.referrers.release(entry) {
-            self.remove(referrer, Why::Subject);
+        let referrers = self.referrers.release(entry);
+        for referrer in &referrers {
+            self.remove(*referrer, Why::Subject);
         }
+        referrers.into_iter().chain([entry]).collect()
+    }
+
+    /// Lets the images with these keys go, and what refers to an image by itself, too.
+    pub(super) fn evict_named(&mut self, keys: &HashSet<Key>) {
+        let is_named = |choice: &Self, entry: usize| keys.contains(&choice.snapshot.images[entry].key);
+        self.evict_where(|choice, entry| is_named(choice, entry).then_some(Why::Named));
+        let attached = (0..self.snapshot.images.len()).filter(|entry| self.referrers.is_attached(*entry));
+        let attached: Vec<_> = attached.filter(|entry| is_named(self, *entry)).collect();
+        for entry in attached {
+            let is_pinned = self.snapshot.images[entry].pinned;
+            if !is_pinned && !self.gone.contains(&entry) {
+                self.remove(entry, Why::Named);
+            }
+        }
+    }
+
+    /// Lets the packages with these URLs go.
+    pub(super) fn evict_urls(&mut self, urls: &HashSet<String>) {
+        if urls.is_empty() {
+            return;
+        }
+        let freed = self.packages.evict_where(|package| urls.contains(package.url()).then_some(Why::Named));
+        self.live = self.live.saturating_sub(freed);
+    }
+
+    /// What hashctx remembers of folders goes, too.
+    pub(super) fn evict_contexts(&mut self) {
+        self.contexts = true;
     }
 
     /// Returns whether there was one.
@@ -257,6 +357,7 @@ impl<'a> Choice<'a> {
             used: image.used,
             uses: image.uses,
             why,
+            rank: Some(self.ranks[entry]).filter(|rank| *rank > 0),
             subject: image.subject.filter(|_| why == Why::Subject),
             blobs,
             bytes,
@@ -267,16 +368,23 @@ impl<'a> Choice<'a> {
     /// no room for.
     pub(super) fn plan(self) -> Plan {
         let (now, grace) = (self.snapshot.now, self.limits.grace());
-        let strictest = self.bounds.last().copied();
-        let is_over = |bytes| strictest.filter(|bound| bytes > bound.bytes);
+        let over = |bytes, of_packages: bool| {
+            let bounds = self.bounds.iter().rev().filter(move |bound| of_packages || !bound.of_packages);
+            bounds.copied().find(|bound| bytes > bound.bytes)
+        };
         let per_image = counts::most(self.own().map(|entry| &self.snapshot.images[entry]));
         let unneeded = self.snapshot.packages.unneeded();
         let (packages, package_bytes) = (self.packages.count(), self.packages.live);
         let freed = self.packages.gone.iter().map(|package| package.bytes).sum::<u64>();
+        let own: Vec<_> = self.own().collect();
+        let unmet = scoped::unmet(self.snapshot, &self.referrers, self.limits, &own.iter().copied(), &|| {
+            self.packages.places().collect()
+        });
         let mut plan = Plan {
             time: now,
-            limits: *self.limits,
+            limits: self.limits.clone(),
             abandoned: self.snapshot.abandoned,
+            contexts: if self.contexts { self.snapshot.contexts } else { 0 },
             images: self.images,
             blobs: self.blobs,
             packages: Evictions::of(Arc::clone(&self.snapshot.packages), self.packages.gone),
@@ -291,34 +399,36 @@ impl<'a> Choice<'a> {
             // A time in the future counts as now.
             let age = now.max(removed.since).duration_since(removed.since).unsigned_abs();
             let old = age >= grace;
-            let over = is_over(plan.left.bytes).map(|bound| bound.why);
+            let over = over(plan.left.bytes, true).map(|bound| bound.why);
             let Some(why) = old.then_some(Why::TrashGrace).or(over) else { continue };
             plan.left.bytes -= removed.bytes;
             plan.trash.push(Emptied { name: removed.name.clone(), bytes: removed.bytes, why });
         }
-        if grace.is_zero() || is_over(plan.left.bytes).is_some() {
+        if grace.is_zero() || over(plan.left.bytes, false).is_some() {
             plan.shred = true;
             plan.left.bytes -= moved;
         }
         let idle_bodies = plan.bodies.iter().map(|body| body.bytes).sum::<u64>();
+        let gone = before - plan.left.bytes + freed + idle_bodies + plan.contexts;
         plan.left = Left {
             images: self.rest.images,
             disks: self.disks,
             per_image,
             packages,
             package_bytes,
-            free: self.snapshot.free.saturating_add(before - plan.left.bytes + freed + idle_bodies),
+            free: self.snapshot.free.saturating_add(gone),
             ..plan.left
         };
         plan.unmet = plan.left.unmet(self.limits);
+        plan.unmet.extend(unmet);
         plan.rest = Rest { bytes: plan.left.bytes, ..self.rest };
         plan
     }
 }
 
-/// The images that may go, the stalest at the end: none that is pinned, or has a pinned referrer,
-/// and nothing that goes with another.
-fn candidates(snapshot: &Snapshot, referrers: &Referrers) -> Vec<usize> {
+/// The images that may go, the most urgent at the end: none that is pinned, or has a pinned
+/// referrer, and nothing that goes with another.
+fn candidates(snapshot: &Snapshot, referrers: &Referrers, urgency: &[f64]) -> Vec<usize> {
     let all = &snapshot.images;
     let is_pinned = |entry: usize| {
         all[entry].pinned || referrers.below(entry).into_iter().any(|referrer| all[referrer].pinned)
@@ -327,22 +437,9 @@ fn candidates(snapshot: &Snapshot, referrers: &Referrers) -> Vec<usize> {
     let mut images: Vec<_> = (0..all.len()).filter(may_go).collect();
     let stale = |entry: usize| staleness(&all[entry], snapshot.now);
     let rank = |entry: usize| (Reverse(all[entry].saved), Reverse(&all[entry].key));
-    images.sort_by(|a, b| stale(*a).total_cmp(&stale(*b)).then_with(|| rank(*a).cmp(&rank(*b))));
-    images
-}
-
-/// How many bytes may be there by each limit, the loosest first.
-fn bounds(limits: &Limits, governed: u64, free: u64) -> Vec<Bound> {
-    let size =
-        limits.max_size.map(|limit| Bound { bytes: limit.size.0, why: Why::MaxSize, is_possible: true });
-    let lacking =
-        limits.min_free.map(|limit| limit.size.0.saturating_sub(free)).filter(|lacking| *lacking > 0);
-    let free = lacking.map(|lacking| Bound {
-        bytes: governed.saturating_sub(lacking),
-        why: Why::MinFree,
-        is_possible: lacking <= governed,
+    images.sort_by(|a, b| {
+        let urgency = urgency[*a].total_cmp(&urgency[*b]);
+        urgency.then_with(|| stale(*a).total_cmp(&stale(*b))).then_with(|| rank(*a).cmp(&rank(*b)))
     });
-    let mut bounds: Vec<_> = size.into_iter().chain(free).collect();
-    bounds.sort_by_key(|bound| Reverse(bound.bytes));
-    bounds
+    images
 }

@@ -9,15 +9,17 @@ use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use storekit::{Age, ByteSize, Digest, Key, Level, PackageKey, WrittenSize};
+use toolkit::amount::{Amount, Setting};
 use toolkit::output;
+use toolkit::tables::{Kind, Order, Selector};
 
 use crate::error::{Error, Result};
-use crate::limits::{Limits, Why};
+use crate::limits::{Limits, Scoped, Why};
 use crate::packages::{Eviction as PackageEviction, Named, Package};
 use crate::plan::{Emptied, Eviction, Left, Plan, Unmet, Unneeded};
 
 /// The newest version of the format; a newer one is refused.
-pub const VERSION: u64 = 3;
+pub const VERSION: u64 = 4;
 
 /// No line is longer: 16 MiB.
 const LINE_CAP: u64 = 16 << 20;
@@ -40,6 +42,9 @@ enum Line {
         used: Timestamp,
         uses: u64,
         why: Why,
+        /// Since version 4.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rank: Option<u64>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         subject: Option<Digest>,
         bytes: u64,
@@ -58,6 +63,9 @@ enum Line {
         scope: Option<Digest>,
         used: Timestamp,
         why: Why,
+        /// Since version 4.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        rank: u32,
         bytes: u64,
         bodies: Vec<Digest>,
     },
@@ -67,6 +75,10 @@ enum Line {
         bytes: u64,
     },
     Unfinished {
+        bytes: u64,
+    },
+    /// Since version 4.
+    Contexts {
         bytes: u64,
     },
     Trash {
@@ -99,6 +111,7 @@ struct End {
 /// Limits in plain numbers: bytes and seconds.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of the format")]
 struct WrittenLimits {
     #[serde(skip_serializing_if = "Option::is_none")]
     max_images: Option<u64>,
@@ -135,8 +148,59 @@ struct WrittenLimits {
     /// Since version 2.
     #[serde(skip_serializing_if = "is_false")]
     min_free_has_no_unit: bool,
+    /// Since version 4.
+    #[serde(skip_serializing_if = "is_false")]
+    min_free_by_default: bool,
+    /// Since version 4.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    high: Option<u64>,
+    /// Since version 4.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    low: Option<u64>,
+    /// Since version 4.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reserved: Option<u64>,
+    /// Since version 4.
+    #[serde(skip_serializing_if = "is_lru")]
+    order: Order,
+    /// Since version 4.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    limit: Vec<WrittenScoped>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trash_grace: Option<u64>,
+}
+
+/// A limit of some things.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct WrittenScoped {
+    kind: Kind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ecosystem: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_size: Option<u64>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    max_size_has_no_unit: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_age: Option<u64>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    any_age: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_entries: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keep_last: Option<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_lru(order: &Order) -> bool {
+    *order == Order::Lru
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
@@ -250,20 +314,24 @@ fn in_words(error: &serde_json::Error) -> String {
 fn add(plan: &mut Plan, packages: &mut Named, line: Line) -> Result<bool, String> {
     match line {
         Line::Plan { .. } => return Err("a second plan begins".to_owned()),
-        Line::Image { key, digest, used, uses, why, subject, bytes, blobs } => {
+        Line::Image { key, digest, used, uses, why, rank, subject, bytes, blobs } => {
             check_limit(&plan.limits, why)?;
-            plan.images.push(Eviction { key, digest, used, uses, why, subject, blobs, bytes });
+            plan.images.push(Eviction { key, digest, used, uses, why, rank, subject, blobs, bytes });
         }
         Line::Blob { digest, bytes } => plan.blobs.push(Unneeded { digest, bytes }),
-        Line::Package { ecosystem, source, url, scope, used, why, bytes, bodies } => {
+        Line::Package { ecosystem, source, url, scope, used, why, rank, bytes, bodies } => {
             check_limit(&plan.limits, why)?;
             let key = PackageKey { ecosystem, source, url, scope };
             let (name, version, architecture, level) = (None, None, None, Level::None);
             let package = Package { key, name, version, architecture, level, used, bodies, file: 0 };
-            packages.push(&package, why, bytes);
+            packages.push(&package, why, bytes, rank);
         }
         Line::Body { digest, bytes } => plan.bodies.push(Unneeded { digest, bytes }),
         Line::Unfinished { bytes } => plan.abandoned = bytes,
+        Line::Contexts { bytes } => {
+            check_limit(&plan.limits, Why::Clean)?;
+            plan.contexts = bytes;
+        }
         Line::Trash { name, bytes, why } => {
             check_limit(&plan.limits, why)?;
             plan.trash.push(Emptied { name, bytes, why });
@@ -307,6 +375,7 @@ fn lines(plan: &Plan) -> impl Iterator<Item = Line> + '_ {
         used: it.used,
         uses: it.uses,
         why: it.why,
+        rank: it.rank,
         subject: it.subject,
         bytes: it.bytes,
         blobs: it.blobs.clone(),
@@ -321,6 +390,7 @@ fn lines(plan: &Plan) -> impl Iterator<Item = Line> + '_ {
         .chain(plan.blobs.iter().map(|it| Line::Blob { digest: it.digest, bytes: it.bytes }))
         .chain(plan.packages.iter().map(|it| package(&it)))
         .chain(plan.bodies.iter().map(|it| Line::Body { digest: it.digest, bytes: it.bytes }))
+        .chain((plan.contexts > 0).then_some(Line::Contexts { bytes: plan.contexts }))
         .chain((plan.abandoned > 0).then_some(Line::Unfinished { bytes: plan.abandoned }))
         .chain(plan.trash.iter().map(trash))
         .chain(std::iter::once(Line::End(end)))
@@ -329,7 +399,8 @@ fn lines(plan: &Plan) -> impl Iterator<Item = Line> + '_ {
 fn package(it: &PackageEviction<'_>) -> Line {
     let PackageKey { ecosystem, source, url, scope } = it.package.key();
     let (used, bodies) = (it.package.used(), it.package.digests());
-    Line::Package { ecosystem, source, url, scope, used, why: it.why, bytes: it.bytes, bodies }
+    let (why, rank, bytes) = (it.why, it.rank, it.bytes);
+    Line::Package { ecosystem, source, url, scope, used, why, rank, bytes, bodies }
 }
 
 /// The unmet limits as they are written.
@@ -340,6 +411,7 @@ pub fn written(unmet: &[Unmet]) -> Vec<WrittenUnmet> {
 
 impl From<&Limits> for WrittenLimits {
     fn from(limits: &Limits) -> Self {
+        let bytes = |limit: Option<Amount>| limit.map(|limit| limit.of(0));
         let has_no_unit = |limit: Option<WrittenSize>| limit.is_some_and(|limit| limit.bare);
         Self {
             max_images: limits.max_images,
@@ -353,9 +425,46 @@ impl From<&Limits> for WrittenLimits {
             max_size: limits.max_size.map(|limit| limit.size.0),
             max_size_has_no_unit: has_no_unit(limits.max_size),
             max_age: limits.max_age.map(|age| age.0.as_secs()),
-            min_free: limits.min_free.map(|limit| limit.size.0),
-            min_free_has_no_unit: has_no_unit(limits.min_free),
+            min_free: bytes(limits.min_free),
+            min_free_has_no_unit: has_no_unit(limits.min_free.and_then(Amount::written)),
+            min_free_by_default: limits.min_free_by_default,
+            high: bytes(limits.high),
+            low: bytes(limits.low),
+            reserved: bytes(limits.reserved),
+            order: limits.order,
+            limit: limits.scoped.iter().map(WrittenScoped::from).collect(),
             trash_grace: limits.trash_grace.map(|age| age.0.as_secs()),
+        }
+    }
+}
+
+impl From<&Scoped> for WrittenScoped {
+    fn from(limit: &Scoped) -> Self {
+        Self {
+            kind: limit.of.kind,
+            ecosystem: limit.of.ecosystem.clone(),
+            name: limit.of.name.clone(),
+            max_size: limit.max_size.map(|size| size.size.0),
+            max_size_has_no_unit: limit.max_size.is_some_and(|size| size.bare),
+            max_age: limit.max_age.and_then(Setting::value).map(|age| age.0.as_secs()),
+            any_age: limit.max_age == Some(Setting::Off),
+            max_entries: limit.max_entries,
+            keep_last: limit.keep_last,
+        }
+    }
+}
+
+impl From<WrittenScoped> for Scoped {
+    fn from(written: WrittenScoped) -> Self {
+        let WrittenScoped { kind, ecosystem, name, max_size, max_entries, keep_last, .. } = written;
+        let age = |seconds| Setting::Is(Age(std::time::Duration::from_secs(seconds)));
+        let bare = written.max_size_has_no_unit;
+        Self {
+            of: Selector { kind, ecosystem, name },
+            max_size: max_size.map(|bytes| WrittenSize { size: ByteSize(bytes), bare }),
+            max_age: written.max_age.map(age).or(written.any_age.then_some(Setting::Off)),
+            max_entries,
+            keep_last,
         }
     }
 }
@@ -374,7 +483,13 @@ impl From<WrittenLimits> for Limits {
             models_max_age: written.models_max_age.map(age),
             max_size: size(written.max_size, written.max_size_has_no_unit),
             max_age: written.max_age.map(age),
-            min_free: size(written.min_free, written.min_free_has_no_unit),
+            min_free: size(written.min_free, written.min_free_has_no_unit).map(Amount::Bytes),
+            min_free_by_default: written.min_free_by_default,
+            high: size(written.high, false).map(Amount::Bytes),
+            low: size(written.low, false).map(Amount::Bytes),
+            reserved: size(written.reserved, false).map(Amount::Bytes),
+            order: written.order,
+            scoped: written.limit.into_iter().map(Scoped::from).collect(),
             trash_grace: written.trash_grace.map(age),
         }
     }
@@ -383,8 +498,9 @@ impl From<WrittenLimits> for Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use toolkit::tables::Limit;
 
-    const FIRST: &str = r#"{"kind":"plan","version":3,"time":"2026-01-02T03:04:05Z","store":"/store","limits":{"max-images":2,"packages-max-age":60}}"#;
+    const FIRST: &str = r#"{"kind":"plan","version":4,"time":"2026-01-02T03:04:05Z","store":"/store","limits":{"max-images":2,"packages-max-age":60}}"#;
     /// As version 1 had it.
     const LAST: &str = r#"{"kind":"end","keep":true,"images":2,"bytes":10,"free":7}"#;
 
@@ -413,7 +529,7 @@ mod tests {
             bodies: vec![digest],
             file: 0,
         };
-        packages.push(&package, Why::PackagesMaxSize, 7);
+        packages.push(&package, Why::PackagesMaxSize, 7, 2);
         let plan = Plan {
             time: "2026-01-02T03:04:05Z".parse().unwrap(),
             store: Some("/store".into()),
@@ -428,7 +544,18 @@ mod tests {
                 max_age: Some("3d".parse().unwrap()),
                 max_size: Some("3".parse().unwrap()),
                 min_free: Some("10GB".parse().unwrap()),
+                min_free_by_default: false,
+                high: Some("1GB".parse().unwrap()),
+                low: Some("0.5GB".parse().unwrap()),
+                reserved: Some("1kB".parse().unwrap()),
+                order: Order::Cost,
                 trash_grace: None,
+                scoped: [
+                    "ecosystem=npm,max-size=3,max-age=2d",
+                    "kind=images,name=a*,max-age=none,keep-last=1",
+                ]
+                .map(|text| Scoped::from(text.parse::<Limit>().unwrap()))
+                .into(),
             },
             images: vec![Eviction {
                 key: "k".parse().unwrap(),
@@ -436,6 +563,7 @@ mod tests {
                 used: "2026-01-01T03:04:05.123456789Z".parse().unwrap(),
                 uses: 3,
                 why: Why::Subject,
+                rank: Some(4),
                 subject: Some(digest),
                 blobs: vec![digest],
                 bytes: 12,
@@ -444,6 +572,7 @@ mod tests {
             packages: packages.done(),
             bodies: vec![Unneeded { digest, bytes: 6 }],
             abandoned: 4096,
+            contexts: 0,
             trash: vec![Emptied { name: "b".into(), bytes: 1, why: Why::TrashGrace }],
             shred: true,
             left: Left {
@@ -467,11 +596,11 @@ mod tests {
     fn the_lines_are_as_documented() {
         let digest = "sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881";
         let image = format!(
-            r#"{{"kind":"image","key":"k","digest":"{digest}","used":"2026-01-01T00:00:00Z","uses":0,"why":"max-images","bytes":9,"blobs":["{digest}"]}}"#
+            r#"{{"kind":"image","key":"k","digest":"{digest}","used":"2026-01-01T00:00:00Z","uses":0,"why":"max-images","rank":2,"bytes":9,"blobs":["{digest}"]}}"#
         );
         let blob = format!(r#"{{"kind":"blob","digest":"{digest}","bytes":5}}"#);
         let package = format!(
-            r#"{{"kind":"package","ecosystem":"python","source":"files.example","url":"https://files.example/a","used":"2026-01-01T00:00:00Z","why":"packages-max-age","bytes":8,"bodies":["{digest}"]}}"#
+            r#"{{"kind":"package","ecosystem":"python","source":"files.example","url":"https://files.example/a","used":"2026-01-01T00:00:00Z","why":"packages-max-age","rank":7,"bytes":8,"bodies":["{digest}"]}}"#
         );
         let body = format!(r#"{{"kind":"body","digest":"{digest}","bytes":6}}"#);
         let unfinished = r#"{"kind":"unfinished","bytes":4096}"#;
@@ -491,7 +620,11 @@ mod tests {
         refused(&[LAST], "line 1");
         refused(&[FIRST, FIRST, LAST], "second plan");
         refused(&[FIRST, LAST, LAST], "line 3");
-        refused(&[&FIRST.replace("\"version\":3", "\"version\":4"), LAST], "version 4");
+        refused(&[&FIRST.replace("\"version\":4", "\"version\":5"), LAST], "version 5");
+        let of_one = |why: &str| format!(r#"{{"kind":"trash","name":"a","bytes":1,"why":"{why}"}}"#);
+        refused(&[FIRST, &of_one("limit-1:max-size"), LAST], "no limit `limit-1:max-size`");
+        refused(&[FIRST, &of_one("limit-0:max-size"), LAST], "not a limit");
+        refused(&[FIRST, r#"{"kind":"contexts","bytes":1}"#, LAST], "no limit `clean`");
         refused(&[FIRST, r#"{"kind":"image","key":"../../etc"}"#, LAST], "not a key");
         refused(&[FIRST, r#"{"kind":"blob","digest":"sha256:../x","bytes":1}"#, LAST], "not a digest");
         refused(&[FIRST, r#"{"kind":"blob","digest":"x","bytes":-1}"#, LAST], "line 2");

@@ -5,19 +5,26 @@
 //! reported as not to be met. A limit of bytes that cannot be met takes no image that is the newest
 //! of a name: that would not help. What refers to an image goes with it.
 
+mod bounds;
 mod choice;
 mod counts;
 pub mod file;
+pub mod order;
+mod scoped;
+
+use std::collections::HashSet;
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use serde::Serialize;
-use storekit::{ByteSize, Digest, Key, WrittenSize};
+use storekit::{ByteSize, Digest, Key};
+use toolkit::amount::Amount;
 
 use crate::limits::{Limits, Why};
+use crate::matcher::Matcher;
 use crate::packages::Evictions;
-use crate::plan::choice::{Choice, idle};
-use crate::snapshot::{Image, Snapshot};
+use crate::plan::choice::Choice;
+use crate::snapshot::Snapshot;
 
 /// What goes, and what is left.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,6 +45,8 @@ pub struct Plan {
     pub bodies: Vec<Unneeded>,
     /// The bytes of unfinished files that dead writers left behind.
     pub abandoned: u64,
+    /// The bytes of what hashctx remembers of folders, where that goes.
+    pub contexts: u64,
     /// The folders of the trash that are emptied.
     pub trash: Vec<Emptied>,
     /// Whether a byte limit leaves no room for the images that go now: they are deleted, not moved
@@ -60,6 +69,8 @@ pub struct Rest {
     pub pinned: u64,
     /// Of these, the ones that stay because they are the newest of a name.
     pub newest: u64,
+    /// How many packages a pin holds.
+    pub held: u64,
     /// The bytes that are being written.
     pub writing: u64,
     /// The bytes of all that collection governs.
@@ -96,6 +107,8 @@ pub struct Eviction {
     pub uses: u64,
     /// The limit for which it goes.
     pub why: Why,
+    /// Which in the order of all images, from 1.
+    pub rank: Option<u64>,
     /// What it refers to, where it goes for that reason.
     pub subject: Option<Digest>,
     /// The blobs that go with it: those that no image needs that stays.
@@ -161,7 +174,7 @@ impl Plan {
     pub fn is_empty(&self) -> bool {
         let images = self.images.is_empty() && self.blobs.is_empty();
         let packages = self.packages.is_empty() && self.bodies.is_empty();
-        images && packages && self.abandoned == 0 && self.trash.is_empty()
+        images && packages && self.abandoned == 0 && self.contexts == 0 && self.trash.is_empty()
     }
 
     /// The bytes of all that goes from images/.
@@ -193,20 +206,41 @@ impl Plan {
     pub fn objection(&self) -> Option<Objection> {
         let (images, packages) = (self.lost_images(), self.lost_packages());
         if let Some((why, size)) = self.limits.without_unit() {
-            let lost = if images.lost > 0 || why != Why::PackagesMaxSize { images } else { packages };
+            let of_packages = self.is_of_packages(why);
+            let lost = if images.lost > 0 || !of_packages { images } else { packages };
             return Some(Objection { why, bare: Some(size), ..lost });
         }
         [images, packages].into_iter().find(|it| it.lost * 2 > it.of)
+    }
+
+    fn is_of_packages(&self, why: Why) -> bool {
+        match why {
+            Why::PackagesMaxSize => true,
+            Why::Limit(place, _) => {
+                let limit = self.limits.scoped.get(usize::from(place));
+                limit.is_some_and(|limit| !Matcher::new(&limit.of).is_of_images())
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether something of it goes for a limit of bytes.
+    #[must_use]
+    pub fn is_pressed(&self) -> bool {
+        let images = self.images.iter().map(|image| image.why);
+        let packages = self.packages.iter().map(|package| package.why);
+        let trash = self.trash.iter().map(|emptied| emptied.why);
+        images.chain(packages).chain(trash).any(Why::is_of_bytes)
     }
 
     fn lost_images(&self) -> Objection {
         // A limit of bytes deletes what goes for another, too; a grace of 0 says that all is
         // deleted.
         let all = self.shred && !self.limits.grace().is_zero();
-        let lost: Vec<_> = self.images.iter().filter(|image| all || image.why.is_of_bytes()).collect();
-        let why = lost.iter().map(|image| image.why).find(|why| why.is_of_bytes());
+        let lost: Vec<_> = self.images.iter().filter(|image| all || image.why.leaves_no_trash()).collect();
+        let why = lost.iter().map(|image| image.why).find(|why| why.leaves_no_trash());
         Objection {
-            why: why.unwrap_or(if self.limits.max_size.is_some() { Why::MaxSize } else { Why::MinFree }),
+            why: why.unwrap_or(if self.limits.allow(Why::MaxSize) { Why::MaxSize } else { Why::MinFree }),
             bare: None,
             of_packages: false,
             lost: lost.iter().filter(|image| image.subject.is_none()).count() as u64,
@@ -216,7 +250,10 @@ impl Plan {
     }
 
     fn lost_packages(&self) -> Objection {
-        let lost = || self.packages.iter().filter(|package| package.why.is_of_bytes());
+        // What nobody asked for takes only what can be had again, and is not asked about.
+        let is_asked_for = |why| !(why == Why::MinFree && self.limits.min_free_by_default);
+        let is_lost = move |why: Why| why.is_of_bytes() && is_asked_for(why);
+        let lost = || self.packages.iter().filter(|package| is_lost(package.why));
         Objection {
             why: lost().next().map_or(Why::PackagesMaxSize, |first| first.why),
             bare: None,
@@ -245,6 +282,29 @@ impl Snapshot {
             free: self.free,
         }
     }
+
+    /// How many of what is meant there are, without what refers to images, and the bytes that they
+    /// have together.
+    #[must_use]
+    pub fn measure(&self, matcher: &Matcher<'_>) -> (u64, u64) {
+        if !matcher.is_of_images() {
+            return self.packages.measure(0..self.packages.len(), |package| matcher.takes_package(package));
+        }
+        let referrers = self.referrers();
+        let own = (0..self.images.len()).filter(|entry| !referrers.is_attached(*entry));
+        let together = scoped::Together::new(self, &referrers, own, matcher);
+        (together.entries, together.bytes)
+    }
+
+    /// The limits that are not met with this, of images and packages that stay all.
+    #[must_use]
+    pub fn unmet(&self, limits: &Limits) -> Vec<Unmet> {
+        let referrers = self.referrers();
+        let own: Vec<_> = (0..self.images.len()).filter(|entry| !referrers.is_attached(*entry)).collect();
+        let packages = || (0..self.packages.len()).collect();
+        let scoped = scoped::unmet(self, &referrers, limits, &own.iter().copied(), &packages);
+        self.left().unmet(limits).into_iter().chain(scoped).collect()
+    }
 }
 
 impl Left {
@@ -254,15 +314,18 @@ impl Left {
         let unmet = |why, left, limit: Option<u64>, is_over: fn(&u64, &u64) -> bool| {
             limit.filter(|limit| is_over(&left, limit)).map(|limit| Unmet { why, left, limit })
         };
-        let bytes = |limit: Option<WrittenSize>| limit.map(|limit| limit.size.0);
+        let of_packages = limits.packages_max_size.map(|limit| limit.size.0);
+        let high = limits.max_size.map(Amount::Bytes).or(limits.high);
+        let bytes = |limit: Option<Amount>| limit.map(|limit| limit.of(0));
+        let free = limits.min_free.filter(|_| !limits.min_free_by_default);
         let images = self.images - if limits.max_disks.is_some() { self.disks } else { 0 };
         [
             unmet(Why::MaxPerImage, self.per_image, limits.max_per_image, u64::gt),
             unmet(Why::MaxDisks, self.disks, limits.max_disks, u64::gt),
             unmet(Why::MaxImages, images, limits.max_images, u64::gt),
-            unmet(Why::PackagesMaxSize, self.package_bytes, bytes(limits.packages_max_size), u64::gt),
-            unmet(Why::MaxSize, self.bytes, bytes(limits.max_size), u64::gt),
-            unmet(Why::MinFree, self.free, bytes(limits.min_free), u64::lt),
+            unmet(Why::PackagesMaxSize, self.package_bytes, of_packages, u64::gt),
+            unmet(Why::MaxSize, self.bytes, bytes(high), u64::gt),
+            unmet(Why::MinFree, self.free, bytes(free), u64::lt),
         ]
         .into_iter()
         .flatten()
@@ -273,43 +336,64 @@ impl Left {
 /// Chooses what goes for the limits. What nothing needs goes in any case.
 #[must_use]
 pub fn decide(snapshot: &Snapshot, limits: &Limits) -> Plan {
-    let mut choice = Choice::new(snapshot, limits);
+    let limits = limits.settled(snapshot.capacity);
+    let mut choice = Choice::new(snapshot, &limits);
     choice.keep_the_last();
     choice.by_age();
     choice.by_count();
-    choice.packages_by_size();
+    choice.of_some_by_size();
     choice.by_size();
     choice.plan()
 }
 
 /// What is to go whatever the limits are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Clean {
     /// All images that are not pinned.
     pub images: bool,
-    /// All packages.
+    /// All packages that no pin holds.
     pub packages: bool,
+    /// All that hashctx remembers of folders.
+    pub contexts: bool,
+}
+
+/// No limits, but how long the trash is kept.
+fn only_the_grace(limits: &Limits) -> Limits {
+    Limits { trash_grace: limits.trash_grace, ..Limits::default() }
 }
 
 /// Chooses all of what is said, and what nothing needs.
 #[must_use]
 pub fn clean(snapshot: &Snapshot, limits: &Limits, what: Clean) -> Plan {
-    let limits = Limits { trash_grace: limits.trash_grace, ..Limits::default() };
+    let limits = only_the_grace(limits);
     let mut choice = Choice::new(snapshot, &limits);
     if what.images {
-        choice.evict_where(Why::Clean, |_, _| true);
+        choice.evict_where(|_, _| Some(Why::Clean));
     }
     if what.packages {
         while choice.evict_package(Why::Clean) {}
     }
+    if what.contexts {
+        choice.evict_contexts();
+    }
     choice.plan()
 }
 
-/// How soon an image goes: the time since its last use, shortened by its uses. Twice as many uses
-/// are worth as much again: 1 use halves the time, 3 uses make it a third, 7 a quarter.
+/// Things that were named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Images, by their keys.
+    pub keys: HashSet<Key>,
+    /// Packages, by their URLs.
+    pub urls: HashSet<String>,
+}
+
+/// Chooses what was named, as far as no pin holds it, and what nothing needs.
 #[must_use]
-pub fn staleness(image: &Image, now: Timestamp) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^52 uses")]
-    let uses = image.uses as f64;
-    idle(image.used, now) / (1.0 + uses.ln_1p() / std::f64::consts::LN_2)
+pub fn named(snapshot: &Snapshot, limits: &Limits, names: &Names) -> Plan {
+    let limits = only_the_grace(limits);
+    let mut choice = Choice::new(snapshot, &limits);
+    choice.evict_named(&names.keys);
+    choice.evict_urls(&names.urls);
+    choice.plan()
 }

@@ -92,7 +92,7 @@ fn next_run(page: &mut String, report: &Report<'_>) {
     }
     for unmet in &plan.unmet {
         let held = show::Held { rest: plan.rest, ..show::Held::default() };
-        let _ = writeln!(page, "<p><b>{}</b></p>", escaped(&show::unmet(unmet, &held)));
+        let _ = writeln!(page, "<p><b>{}</b></p>", escaped(&show::unmet(unmet, &plan.limits, &held)));
     }
     let images =
         plan.images.iter().map(|it| (it.key.to_string(), it.bytes, it.used, show::why(it.why, &plan.limits)));

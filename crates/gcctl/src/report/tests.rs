@@ -22,6 +22,7 @@ fn image(number: i64, name: &str, blobs: &[&str]) -> Image {
         digest: Digest::of(blobs[0].as_bytes()),
         names: vec![name.to_owned()],
         origin: Origin::default(),
+        build_seconds: None,
         saved: now(),
         used: now() - SignedDuration::from_hours(number * 30),
         uses: 1,

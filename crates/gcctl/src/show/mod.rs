@@ -10,16 +10,24 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use storekit::{ByteSize, Digest, Key, WrittenSize};
 
-use crate::limits::{Limits, Why};
+use crate::limits::{Limits, Part, Why};
 use crate::packages::Eviction as PackageEviction;
 use crate::plan::file::{self as plan_file, WrittenUnmet};
 use crate::plan::{Eviction, Left, Objection, Plan, Rest, Unmet};
 use crate::sweep::{Kept, Reason, Swept};
 pub use df::{Df, df, df_table, ecosystems, image_names};
+use toolkit::amount::{Amount, Setting};
 use toolkit::words::{ago, count, span};
 use toolkit::{Align, Table};
 
-/// The table of what goes, or went. With `all`, each blob that nothing needs has a line of its own.
+/// The table of what would go, with the place of each in the order, and what becomes of it. With
+/// `all`, each package and each blob that nothing needs has a line of its own.
+#[must_use]
+pub fn planned(plan: &Plan, all: bool) -> Table {
+    rows(plan, &plan.images, plan.packages.iter(), all, true)
+}
+
+/// The table of what went.
 #[must_use]
 pub fn going<'a>(
     plan: &Plan,
@@ -27,27 +35,42 @@ pub fn going<'a>(
     packages: impl Iterator<Item = PackageEviction<'a>> + Clone,
     all: bool,
 ) -> Table {
+    rows(plan, images, packages, all, false)
+}
+
+fn rows<'a>(
+    plan: &Plan,
+    images: &[Eviction],
+    packages: impl Iterator<Item = PackageEviction<'a>> + Clone,
+    all: bool,
+    is_planned: bool,
+) -> Table {
     use Align::{Left, Right};
-    let mut table =
-        Table::new(&[("WHAT", Left), ("FREES", Right), ("LAST USE", Right), ("USES", Right), ("WHY", Left)]);
+    let heads = [("WHAT", Left), ("FREES", Right), ("LAST USE", Right), ("USES", Right)];
+    let more = [("RANK", Right), ("THEN", Left)];
+    let more = more.into_iter().filter(|_| is_planned);
+    let mut table = Table::new(&heads.into_iter().chain(more).chain([("WHY", Left)]).collect::<Vec<_>>());
+    let mut add = |cells: [String; 4], rank: Option<u64>, at_once: bool, why: String| {
+        let then = if at_once { "deleted" } else { "trash" };
+        let rank = rank.filter(|rank| *rank > 0).map_or_else(|| "-".to_owned(), |rank| rank.to_string());
+        let more = [rank, then.to_owned()].into_iter().filter(|_| is_planned);
+        table.row(cells.into_iter().chain(more).chain([why]));
+    };
     for image in images {
         let last_use = ago(image.used, plan.time);
-        table.row([
-            image.key.to_string(),
-            size(image.bytes),
-            last_use,
-            image.uses.to_string(),
-            why(image.why, &plan.limits),
-        ]);
+        let cells = [image.key.to_string(), size(image.bytes), last_use, image.uses.to_string()];
+        add(cells, image.rank, plan.shred, why(image.why, &plan.limits));
     }
     // A cache of packages has many: without `all`, they stand together by ecosystem and reason.
-    for PackageEviction { package, why: reason, bytes } in packages.clone().filter(|_| all) {
+    for PackageEviction { package, why: reason, bytes, rank } in packages.clone().filter(|_| all) {
         let (last_use, reason) = (ago(package.used(), plan.time), why(reason, &plan.limits));
-        table.row([package.url().to_owned(), size(bytes), last_use, "-".into(), reason]);
+        let cells = [package.url().to_owned(), size(bytes), last_use, "-".into()];
+        add(cells, Some(rank.into()), true, reason);
     }
-    let mut other = |what: String, bytes: u64, why: String| {
-        table.row([what, size(bytes), "-".into(), "-".into(), why]);
+    let mut add = |what: String, bytes: u64, at_once: bool, why: String| {
+        add([what, size(bytes), "-".into(), "-".into()], None, at_once, why);
     };
+    let mut other = |what: String, bytes: u64, why: String| add(what, bytes, true, why);
     for ((ecosystem, reason), (number, bytes)) in
         if all { BTreeMap::new() } else { together(packages, &plan.limits) }
     {
@@ -58,17 +81,21 @@ pub fn going<'a>(
         let bytes = plan.bodies.iter().fold(0, |sum: u64, body| sum.saturating_add(body.bytes));
         other(counted(&[(plan.bodies.len() as u64, "package body")]), bytes, "no package needs it".into());
     }
-    if all {
-        plan.blobs.iter().for_each(|blob| other(blob.digest.to_string(), blob.bytes, UNNEEDED.into()));
-    } else if !plan.blobs.is_empty() {
-        let bytes = plan.blobs.iter().fold(0, |sum: u64, blob| sum.saturating_add(blob.bytes));
-        other(count(plan.blobs.len() as u64, "blob"), bytes, UNNEEDED.into());
+    if plan.contexts > 0 {
+        other("folders that hashctx knows".into(), plan.contexts, why(Why::Clean, &plan.limits));
     }
     if plan.abandoned > 0 {
         other("unfinished files".into(), plan.abandoned, "left by a writer that died".into());
     }
     for emptied in &plan.trash {
         other(format!("trash/{}", emptied.name), emptied.bytes, why(emptied.why, &plan.limits));
+    }
+    if all {
+        let blobs = plan.blobs.iter();
+        blobs.for_each(|blob| add(blob.digest.to_string(), blob.bytes, plan.shred, UNNEEDED.into()));
+    } else if !plan.blobs.is_empty() {
+        let bytes = plan.blobs.iter().fold(0, |sum: u64, blob| sum.saturating_add(blob.bytes));
+        add(count(plan.blobs.len() as u64, "blob"), bytes, plan.shred, UNNEEDED.into());
     }
     table
 }
@@ -78,10 +105,10 @@ fn together<'a>(
     packages: impl Iterator<Item = PackageEviction<'a>>,
     limits: &Limits,
 ) -> BTreeMap<(&'a str, String), (u64, u64)> {
-    let mut sums: BTreeMap<_, BTreeMap<&str, (Why, u64, u64)>> = BTreeMap::new();
-    for PackageEviction { package, why, bytes } in packages {
+    let mut sums: BTreeMap<_, BTreeMap<Why, (Why, u64, u64)>> = BTreeMap::new();
+    for PackageEviction { package, why, bytes, .. } in packages {
         let reasons = sums.entry(package.ecosystem()).or_default();
-        let sum = reasons.entry(why.name()).or_insert((why, 0, 0));
+        let sum = reasons.entry(why).or_insert((why, 0, 0));
         (sum.1, sum.2) = (sum.1 + 1, sum.2.saturating_add(bytes));
     }
     let each = |(name, reasons): (&'a str, BTreeMap<_, _>)| {
@@ -98,6 +125,7 @@ const UNNEEDED: &str = "no image needs it";
 #[must_use]
 pub fn why(why: Why, limits: &Limits) -> String {
     let bytes = |limit: Option<WrittenSize>| limit.unwrap_or_default().size;
+    let amount = |limit: Option<Amount>| ByteSize(limit.map_or(0, |limit| limit.of(0)));
     match why {
         Why::MaxAge => format!("unused for over {}", span(limits.max_age.unwrap_or_default().0.as_secs())),
         Why::MaxImages => format!("over {}", count(limits.max_images.unwrap_or_default(), "image")),
@@ -113,12 +141,45 @@ pub fn why(why: Why, limits: &Limits) -> String {
             )
         }
         Why::PackagesMaxSize => format!("packages over {}", bytes(limits.packages_max_size)),
-        Why::MaxSize => format!("over {}", bytes(limits.max_size)),
-        Why::MinFree => format!("under {} free", bytes(limits.min_free)),
+        Why::MaxSize => {
+            let low =
+                limits.low.or(limits.high).filter(|_| limits.low.is_some() || limits.max_size.is_none());
+            format!("over {}", low.map_or(bytes(limits.max_size), |low| ByteSize(low.of(0))))
+        }
+        Why::MinFree => format!("under {} free", amount(limits.min_free)),
+        Why::Limit(place, part) => of_some(place, part, limits),
+        Why::Named => "named".to_owned(),
         Why::TrashGrace => format!("removed over {} ago", span(limits.grace().as_secs())),
         Why::Clean => "clean".to_owned(),
         Why::Subject => "its image goes".to_owned(),
     }
+}
+
+/// The limit as people write it.
+#[must_use]
+pub fn limit(why: Why, limits: &Limits) -> String {
+    let Why::Limit(place, part) = why else { return why.name().into_owned() };
+    let of = limits.scoped.get(usize::from(place)).map(|limit| limit.of.to_string());
+    let name = match part {
+        Part::Age => "max-age",
+        Part::Entries => "max-entries",
+        Part::Size => "max-size",
+    };
+    format!("{name} of {}", of.unwrap_or_default())
+}
+
+/// Why something goes for a limit of some things, with which those are.
+fn of_some(place: u8, part: Part, limits: &Limits) -> String {
+    let Some(limit) = limits.scoped.get(usize::from(place)) else { return String::new() };
+    let what = match part {
+        Part::Age => {
+            let age = limit.max_age.and_then(Setting::value).unwrap_or_default();
+            format!("unused for over {}", span(age.0.as_secs()))
+        }
+        Part::Entries => format!("over {}", limit.max_entries.unwrap_or_default()),
+        Part::Size => format!("over {}", limit.max_size.unwrap_or_default().size),
+    };
+    format!("{what} ({})", limit.of)
 }
 
 /// What a plan comes to, in one line.
@@ -136,6 +197,9 @@ pub fn outlook(plan: &Plan) -> String {
     if plan.abandoned > 0 {
         parts.push(format!("{} of unfinished files would be deleted", ByteSize(plan.abandoned)));
     }
+    if plan.contexts > 0 {
+        parts.push(format!("{} about folders would be deleted", ByteSize(plan.contexts)));
+    }
     if !plan.trash.is_empty() {
         let emptied = plan.trash.iter().fold(0, |sum: u64, it| sum.saturating_add(it.bytes));
         parts.push(format!("{} of trash would be emptied", ByteSize(emptied)));
@@ -152,6 +216,9 @@ pub fn result(swept: &Swept, limits: &Limits) -> String {
     let mut parts = Vec::new();
     if swept.emptied > 0 {
         parts.push(format!("emptied {} of trash", ByteSize(swept.emptied)));
+    }
+    if swept.contexts > 0 {
+        parts.push(format!("deleted {} about folders", ByteSize(swept.contexts)));
     }
     if swept.unfinished > 0 {
         parts.push(format!("deleted {} of unfinished files", ByteSize(swept.unfinished)));
@@ -270,13 +337,14 @@ pub struct Held {
 impl Held {
     /// What is true of it, in words; empty where nothing is known.
     fn reasons(&self, why: Why) -> String {
-        let Rest { images, pinned, newest, writing, bytes } = self.rest;
+        let Rest { images, pinned, newest, held, writing, bytes } = self.rest;
         let of_bytes = why.is_of_bytes();
         let is_are = |number| if number == 1 { "is" } else { "are" };
         let mut parts = Vec::new();
         let mut add = |number: u64, text: String| parts.extend((number > 0).then_some(text));
         add(pinned, format!("{} {} pinned", count(pinned, "image"), is_are(pinned)));
         if of_bytes {
+            add(held, format!("{} {} held by a pin", count(held, "package"), is_are(held)));
             let which =
                 if newest == 1 { "is the newest of its name" } else { "are the newest of their names" };
             add(newest, format!("{} {which}", count(newest, "image")));
@@ -294,7 +362,7 @@ impl Held {
 
 /// A limit that is not met, in one line.
 #[must_use]
-pub fn unmet(unmet: &Unmet, held: &Held) -> String {
+pub fn unmet(unmet: &Unmet, limits: &Limits, held: &Held) -> String {
     let Unmet { why, left, limit } = *unmet;
     let what = match why {
         Why::MaxImages => format!("{} left, over the limit of {limit}", count(left, "image")),
@@ -307,6 +375,15 @@ pub fn unmet(unmet: &Unmet, held: &Held) -> String {
             format!("a package is unused for {}, over the limit of {}", span(left), span(limit))
         }
         Why::MinFree => format!("only {} free, under the limit of {}", ByteSize(left), ByteSize(limit)),
+        Why::Limit(place, part) => {
+            let of = limits.scoped.get(usize::from(place)).map(|limit| limit.of.to_string());
+            let (left, limit) = match part {
+                Part::Age => (span(left), span(limit)),
+                Part::Entries => (left.to_string(), limit.to_string()),
+                Part::Size => (ByteSize(left).to_string(), ByteSize(limit).to_string()),
+            };
+            format!("{left} left of {}, over the limit of {limit}", of.unwrap_or_default())
+        }
         Why::MaxAge => format!("an image is unused for {}, over the limit of {}", span(left), span(limit)),
         _ => format!("{} left, over the limit of {}", ByteSize(left), ByteSize(limit)),
     };

@@ -22,6 +22,7 @@ use storekit::{Digest, Images, Key, PackageEntry, Reach, Store, trash};
 use crate::disk::{self, Apart, Place};
 use crate::error::{Error, Result};
 use crate::events::Told;
+use crate::holds::Holds;
 use crate::packages::{Body, Gathered, Packages};
 use crate::snapshot::{Image, Removed, Snapshot};
 use images::Settled;
@@ -35,14 +36,15 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
     // Blobs first: what an entry needs that came after them is not taken for unreferenced.
     let folders::Found { blobs, mut entries, mut bodies, mut aside, mut apart } = folders::read(store)?;
     let blobs = Arc::new(blobs);
-    let pins = images.pins()?;
     let now = Timestamp::now();
+    let holds = Holds::read(&images, now)?;
     let image = |Settled { listed, reach, bytes }: Settled| Image {
         digest: listed.entry.descriptor.digest,
         saved: listed.entry.saved,
         used: Timestamp::try_from(listed.used).unwrap_or(now).min(now),
         uses: told.uses(&listed.key),
-        pinned: pins.contains(&listed.key),
+        build_seconds: listed.entry.build_seconds,
+        pinned: false,
         subject: referrers::subject(&listed.key, &listed.entry, &reach),
         is_disk: reach.is_disk,
         incomplete: !reach.is_whole(),
@@ -67,11 +69,17 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
         // What is not on the list came after it: the entry's next look sees it.
         image.blobs.retain(|digest| blobs.contains_key(digest) || all_blobs.contains_key(digest));
         image.files += found.files.remove(&image.key).unwrap_or(0);
+        image.pinned = holds.image(image);
     }
-    let packages = Arc::new(Packages::of(entries, bodies, now));
+    let mut packages = Packages::of(entries, bodies, now);
+    if holds.holds_packages() {
+        packages.hold(|package| holds.package(package));
+    }
+    let packages = Arc::new(packages);
     let ownerless = found.files.into_values().sum::<u64>();
     let abandoned =
         images.abandoned_among(&found.temporary)? + store.packages().abandoned_among(&found.temporary);
+    let room = disk::room(images.blobs().folder())?;
     Ok(Snapshot {
         now,
         images: images_now,
@@ -85,7 +93,9 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
         contexts: found.contexts,
         events: found.events,
         blobs: all_blobs,
-        free: disk::free(images.blobs().folder())?,
+        free: room.free,
+        capacity: room.capacity,
+        fetch_rate: told.fetch_rate(),
     })
 }
 

@@ -5,9 +5,11 @@
 //! no entry that stands then needs it. Entries go before blobs, so that a run that is killed leaves
 //! whole images and blobs that nothing needs.
 
+mod contexts;
 mod packages;
 
 use std::collections::{HashMap, HashSet};
+use std::fs;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -15,14 +17,17 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::Timestamp;
 use serde::Serialize;
 use storekit::files::lock::Exclusive;
+use storekit::files::state::FileState;
 use storekit::images::BESIDE;
-use storekit::{Batch, Digest, Discarded, Event, Images, Kind, NeededBodies, Store};
+use storekit::{Age, Batch, Digest, Discarded, Event, Images, Kind, Listed, NeededBodies, Store};
+use toolkit::amount::Setting;
 
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::events::{TOOL, Told};
 use crate::evicted;
-use crate::limits::Why;
+use crate::holds::Holds;
+use crate::limits::{Part, Why};
 use crate::plan::{self, Eviction, Left, Plan, Rest, Unmet};
 use crate::roots::Roots;
 use crate::snapshot::Snapshot;
@@ -54,6 +59,8 @@ pub struct Swept {
     pub trashed: u64,
     /// The bytes of the trash that was emptied.
     pub emptied: u64,
+    /// The bytes of what hashctx remembered of folders and that went.
+    pub contexts: u64,
     /// Whether the disk was too full to move anything.
     pub disk_full: bool,
     /// Whether it was told to stop.
@@ -158,6 +165,9 @@ struct Sweep<'a> {
     roots: Roots,
     /// Of the packages.
     needed: NeededBodies,
+    /// What pins hold, and the states of the folders that this was read from.
+    holds: Holds,
+    pins: Vec<Option<FileState>>,
     swept: Swept,
 }
 
@@ -169,7 +179,8 @@ impl<'a> Sweep<'a> {
         let batch = if plan.shred { trash.shredder() } else { trash.batch(Timestamp::now()) };
         let (shred, swept) = (plan.shred, Swept::default());
         let needed = NeededBodies::new(&store.packages(), packages::doomed(plan));
-        Self { store, plan, images, batch, shred, stop, roots, needed, swept }
+        let (holds, pins) = (Holds::default(), Vec::new());
+        Self { store, plan, images, batch, shred, stop, roots, needed, holds, pins, swept }
     }
 
     /// Whether what goes can be moved to the trash, as far as it is not deleted at once.
@@ -191,6 +202,9 @@ impl<'a> Sweep<'a> {
         self.swept.unfinished = freed;
         // What is deleted at once comes first: a full disk has room then.
         self.take_packages()?;
+        if self.plan.contexts > 0 {
+            self.swept.contexts = contexts::remove(self.store)?;
+        }
         let plan = self.plan;
         let (images, referrers): (Vec<_>, Vec<_>) = plan.images.iter().partition(|it| it.subject.is_none());
         self.in_steps(images.into_iter(), Self::evict)?;
@@ -231,6 +245,7 @@ impl<'a> Sweep<'a> {
         let mut items = items.peekable();
         while items.peek().is_some() && !self.stopped() {
             let lock = self.store.lock_exclusive()?;
+            self.read_pins()?;
             self.roots.begin_step();
             self.needed.begin_step();
             let begun = Instant::now();
@@ -270,12 +285,33 @@ impl<'a> Sweep<'a> {
         self.evict(lock, image)
     }
 
+    fn reached(&self, listed: &Listed) -> Result<Vec<Digest>> {
+        Ok(self.images.walker().reach(&listed.entry.descriptor)?.digests().collect())
+    }
+
+    /// Reads again what pins hold, where there are others than before. Nobody pins anything while a
+    /// step has the lock.
+    fn read_pins(&mut self) -> Result<()> {
+        let folders = [self.images.pins_folder(), self.images.folder().join("keys")];
+        let states = folders.map(|folder| fs::metadata(folder).ok().map(|it| FileState::seen(&it)));
+        let is_still = states.iter().zip(&self.pins).all(|(now, before)| match (now, before) {
+            (Some(now), Some(before)) => before.is_still(now),
+            (None, None) => true,
+            _ => false,
+        });
+        if !is_still || self.pins.is_empty() {
+            self.holds = Holds::read(&self.images, Timestamp::now())?;
+            self.pins = states.into();
+        }
+        Ok(())
+    }
+
     fn reason_to_keep(&self, image: &Eviction) -> Result<Option<Reason>> {
         let Some(listed) = self.images.peek(&image.key)? else { return Ok(Some(Reason::Gone)) };
         let used = Timestamp::try_from(listed.used).unwrap_or(Timestamp::MAX);
         Ok(if listed.entry.descriptor.digest != image.digest {
             Some(Reason::SavedAnew)
-        } else if self.images.pins()?.contains(&image.key) {
+        } else if self.holds.entry(&image.key, &listed.entry, || self.reached(&listed))? {
             Some(Reason::Pinned)
         } else if used > image.used {
             Some(Reason::Used)
@@ -351,7 +387,7 @@ impl<'a> Sweep<'a> {
         let needed: HashMap<_, _> = self.plan.images.iter().map(|image| &image.key).zip(needed).collect();
         for image in &self.swept.images {
             let event = Event::new(TOOL, Kind::Evict, &image.key, Timestamp::now());
-            let (bytes, limit) = (Some(image.bytes), Some(image.why.name().to_owned()));
+            let (bytes, limit) = (Some(image.bytes), Some(image.why.name().into_owned()));
             let needed = needed.get(&image.key).copied().flatten();
             // Statistics only: a store that has no room for a line goes without.
             let _ = self.store.events().record(&Event { bytes, limit, needed, ..event });
@@ -366,7 +402,7 @@ impl<'a> Sweep<'a> {
         let snapshot = Snapshot { now: since, ..survey(self.store, &Told::default())? };
         let again = plan::decide(&snapshot, &self.plan.limits);
         self.swept.left = snapshot.left();
-        self.swept.unmet = self.swept.left.unmet(&self.plan.limits);
+        self.swept.unmet = snapshot.unmet(&self.plan.limits);
         self.swept.unmet.extend(overdue(&again));
         self.swept.more = again.going();
         self.swept.rest = Rest { images: self.swept.left.images, bytes: self.swept.left.bytes, ..again.rest };
@@ -374,12 +410,18 @@ impl<'a> Sweep<'a> {
     }
 }
 
-/// That an image is older than the limit of age, by the one that is unused for longest.
-fn overdue(plan: &Plan) -> Option<Unmet> {
-    let limit = plan.limits.max_age?.0.as_secs();
-    let old = plan.images.iter().filter(|image| image.why == Why::MaxAge);
-    let oldest = old.map(|image| plan.time.duration_since(image.used).unsigned_abs().as_secs()).max()?;
-    Some(Unmet { why: Why::MaxAge, left: oldest, limit })
+/// That an image is older than a limit of age, by the one that is unused for longest.
+fn overdue(plan: &Plan) -> Vec<Unmet> {
+    let scoped = (0..).zip(&plan.limits.scoped).filter_map(|(place, limit)| {
+        Some((Why::Limit(place, Part::Age), limit.max_age.and_then(Setting::value)?))
+    });
+    let limits = plan.limits.max_age.map(|age| (Why::MaxAge, age)).into_iter().chain(scoped);
+    let over = |(why, limit): (Why, Age)| {
+        let old = plan.images.iter().filter(|image| image.why == why);
+        let oldest = old.map(|image| plan.time.duration_since(image.used).unsigned_abs().as_secs()).max()?;
+        Some(Unmet { why, left: oldest, limit: limit.0.as_secs() })
+    };
+    limits.filter_map(over).collect()
 }
 
 /// Those that refer to images first, then those that refer to the ones before.

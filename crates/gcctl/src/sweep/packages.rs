@@ -49,7 +49,10 @@ impl Sweep<'_> {
 
     fn take_package(&mut self, lock: &Exclusive, path: &Utf8Path, place: usize) -> Result<()> {
         let Some(package) = self.plan.packages.get(place).map(|it| it.package) else { return Ok(()) };
-        let bytes = match look_again(path, package)? {
+        let again = look_again(path, package)?;
+        let again =
+            again.and_then(|bytes| if self.holds.package(package) { Err(Reason::Pinned) } else { Ok(bytes) });
+        let bytes = match again {
             Ok(bytes) => bytes,
             Err(reason) => {
                 let name = package.url().to_owned();

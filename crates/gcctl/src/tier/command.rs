@@ -39,7 +39,7 @@ pub fn plan(
         ));
     }
     if let Some(objection) = plan.objection().filter(|_| force == Force::No) {
-        return Err(refusal(&objection));
+        return Err(refusal(&plan, &objection));
     }
     if console.json {
         plan_file::write(&plan, console.out).map_err(Error::output)?;
@@ -50,7 +50,7 @@ pub fn plan(
     console.say(outlook(&plan));
     tell_what_stays(&listing, console);
     for unmet in &plan.unmet {
-        console.warn(show::unmet(unmet, &Held::default()));
+        console.warn(show::unmet(unmet, &plan.limits, &Held::default()));
     }
     Ok(Outcome::Yes)
 }

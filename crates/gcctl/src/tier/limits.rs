@@ -4,10 +4,11 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use storekit::Age;
+use toolkit::amount::Setting;
 use toolkit::settings::Settings;
-use toolkit::tables;
+use toolkit::tables::{self, Count};
 
-use crate::limits::{Limits, LimitsError};
+use crate::limits::{Layer, Limits, LimitsError};
 use crate::snapshot::Image;
 
 /// What a place may hold, and what stays whatever the limits are.
@@ -36,24 +37,25 @@ impl TierLimits {
     ///
     /// # Errors
     /// Wrong settings.
-    pub fn load(settings: &Settings, name: &str, options: Limits) -> Result<Self, LimitsError> {
+    pub fn load(settings: &Settings, name: &str, options: Layer) -> Result<Self, LimitsError> {
         let table: tables::TierLimits<Pattern> = settings.table_in("gcctl", name)?;
-        let written = Limits {
-            max_images: table.max_images,
-            max_per_image: table.max_per_image,
-            keep_last: table.keep_last,
-            max_size: table.max_size,
-            max_age: table.max_age,
+        let count = |count: Option<u64>| count.map(|count| Setting::Is(Count(count)));
+        let written = Layer {
+            max_images: count(table.max_images),
+            max_per_image: count(table.max_per_image),
+            keep_last: count(table.keep_last),
+            max_size: table.max_size.map(Setting::Is),
+            max_age: table.max_age.map(Setting::Is),
             // Nothing comes back there.
             trash_grace: Some(Age(std::time::Duration::ZERO)),
-            ..Limits::default()
+            ..Layer::default()
         };
         let mut keep = GlobSetBuilder::new();
         for Pattern(pattern) in table.keep {
             keep.add(pattern);
         }
         let keep = keep.build().map_err(|error| LimitsError::Keep { reason: error.to_string() })?;
-        Ok(Self { limits: options.or(written), keep, keep_refs: table.keep_refs })
+        Ok(Self { limits: options.or(written).limits(), keep, keep_refs: table.keep_refs })
     }
 
     /// Whether the image stays for its name.
@@ -70,7 +72,7 @@ mod tests {
     use crate::limits::Why;
     use toolkit::settings::Environment;
 
-    fn load(toml: &str, options: Limits) -> Result<TierLimits, LimitsError> {
+    fn load(toml: &str, options: Layer) -> Result<TierLimits, LimitsError> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("larder.toml"), toml).unwrap();
         let folder = camino::Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
@@ -81,21 +83,21 @@ mod tests {
     #[test]
     fn a_tier_has_limits_of_its_own() {
         let toml = "[gcctl]\nmax-size = \"1GB\"\n[gcctl.team]\nmax-per-image = 2\nkeep = [\"*:v*\"]\n";
-        let options = Limits { max_age: Some("1d".parse().unwrap()), ..Limits::default() };
+        let options = Layer { max_age: Some("1d".parse().unwrap()), ..Layer::default() };
         let found = load(toml, options).unwrap();
         let set =
             [Why::MaxAge, Why::MaxPerImage, Why::MaxSize, Why::MaxImages].map(|why| found.limits.allow(why));
         assert_eq!(set, [true, true, false, false]);
         assert!(found.keep.is_match("host/app:v1.2") && !found.keep.is_match("host/app:dev"));
-        assert!(load("[gcctl]\nmax-images = 1\n", Limits::default()).unwrap().limits.is_none());
+        assert!(load("[gcctl]\nmax-images = 1\n", Layer::default()).unwrap().limits.is_none());
     }
 
     #[test]
     fn larder_knows_the_keys() {
-        let message = load("[gcctl.team]\nno-such-key = 1\n", Limits::default()).unwrap_err().to_string();
+        let message = load("[gcctl.team]\nno-such-key = 1\n", Layer::default()).unwrap_err().to_string();
         let (_, expected) = message.split_once("expected one of ").unwrap();
         let names: Vec<_> = expected.split('`').skip(1).step_by(2).collect();
         assert_eq!(names, toolkit::tables::GCCTL_TIER);
-        load("[gcctl.team]\nkeep = [\"[\"]\n", Limits::default()).unwrap_err();
+        load("[gcctl.team]\nkeep = [\"[\"]\n", Layer::default()).unwrap_err();
     }
 }

@@ -108,6 +108,7 @@ impl Listing {
                     saved,
                     used: saved.min(self.snapshot.now),
                     uses: 0,
+                    build_seconds: None,
                     is_disk: false,
                     pinned: false,
                     subject: None,

@@ -179,6 +179,7 @@ mod tests {
             saved: Timestamp::UNIX_EPOCH,
             used: Timestamp::UNIX_EPOCH,
             uses: 0,
+            build_seconds: None,
             is_disk: false,
             pinned: false,
             subject: None,

@@ -60,7 +60,7 @@ fn a_forgotten_unit_is_asked_about_after_a_pipe_too() {
     let scratch = named();
     for limit in ["--max-size 10", "--min-free 10"] {
         let plan = scratch.run(&format!("plan --json {limit}")).ends(0).stdout();
-        assert!(plan.starts_with(r#"{"kind":"plan","version":3,"#), "{plan}");
+        assert!(plan.starts_with(r#"{"kind":"plan","version":4,"#), "{plan}");
         let ran = scratch.run(&format!("run {limit}")).ends(2).says("gcctl::no_unit");
         let piped = scratch.feed("apply -", &plan).ends(2).says("gcctl::no_unit");
         assert_eq!(piped.stderr(), ran.stderr());
@@ -82,8 +82,8 @@ fn a_plan_deletes_at_once_only_where_its_limits_say_so() {
     for plan in ["plan --max-images 0", "clean --dry-run", "plan --max-age 1h --trash-grace 1h"] {
         edited(plan, kept, deleted).ends(2).says("`keep` is false");
     }
-    let other = r#""why":"max-size","bytes""#;
-    let edited_why = edited("plan --max-images 0", r#""why":"max-images","bytes""#, other);
+    let other = r#""why":"max-size","rank""#;
+    let edited_why = edited("plan --max-images 0", r#""why":"max-images","rank""#, other);
     edited_why.ends(2).says("no limit `max-size`");
     assert_eq!(scratch.keys(), "a b c d");
     edited("clean --trash-grace 0s --dry-run", deleted, deleted).ends(0);

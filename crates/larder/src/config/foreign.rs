@@ -22,12 +22,18 @@ pub(super) fn check(file: &Table<'_>) -> Result<(), Fault> {
     let Some(own) = table_of("gcctl") else { return Ok(()) };
     // A table in it is a tier's.
     known_in("gcctl", own, tables::GCCTL, |_, value| value.is_table())?;
-    read::<StoreLimits>(own.clone().into_iter().filter(|(_, value)| !value.get_ref().is_table()).collect())?;
+    let values = own.clone().into_iter().filter(|(_, value)| !value.get_ref().is_table()).collect();
+    let limits = read::<StoreLimits>(values)?;
+    names_of_limits(&limits, own)?;
     let tiers: Vec<_> =
         table_of("tier").into_iter().flatten().map(|(name, _)| name.get_ref().as_ref()).collect();
     for (name, value) in own {
         let Some(limits) = value.get_ref().as_table() else { continue };
         let word = name.get_ref().as_ref();
+        if word == "limit" {
+            let help = "write `[[gcctl.limit]]`, with two brackets; no tier can have this name";
+            return Err(Fault::new("`[gcctl.limit]` is a list of limits", name.span(), help));
+        }
         if !tiers.contains(&word) {
             let help = format!(
                 "{}the limits of a tier stand in the table of its name",
@@ -52,6 +58,22 @@ fn patterns(limits: &TierLimits<Spanned<String>>) -> Result<(), Fault> {
         if let Err(error) = Glob::new(pattern.get_ref()) {
             let message = format!("`{}` is no pattern of names: {}", pattern.get_ref(), error.kind());
             return Err(Fault::new(message, pattern.span(), "`*` stands for any letters: `\"*:v*\"`"));
+        }
+    }
+    Ok(())
+}
+
+/// The same of limits of some things.
+fn names_of_limits(limits: &StoreLimits, own: &Table<'_>) -> Result<(), Fault> {
+    for name in limits.limit.iter().filter_map(|limit| limit.of.name.as_ref()) {
+        if let Err(error) = Glob::new(name) {
+            let at = own.iter().find(|(key, _)| key.get_ref() == "limit").map(|(key, _)| key.span());
+            let message = format!("`{name}` is no pattern of names: {}", error.kind());
+            return Err(Fault::new(
+                message,
+                at.unwrap_or_default(),
+                "`*` stands for any letters: `\"app-*\"`",
+            ));
         }
     }
     Ok(())

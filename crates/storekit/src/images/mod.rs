@@ -13,7 +13,7 @@ pub mod lookup;
 pub(crate) mod names;
 pub mod notes;
 pub mod origin;
-pub(crate) mod pins;
+pub mod pins;
 pub mod reach;
 pub mod referrers;
 

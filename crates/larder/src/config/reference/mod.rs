@@ -331,7 +331,9 @@ mod tests {
     fn value(name: &str) -> &'static str {
         match name {
             "max-age" | "trash-grace" => "\"30d\"",
-            "after-bake" => "true",
+            "after-bake" | "background" => "true",
+            "order" => "\"cost\"",
+            "limit" => "[{ kind = \"disks\", max-entries = 3 }]",
             "keep" => "[\"*:v*\"]",
             _ => "1",
         }
@@ -344,6 +346,8 @@ mod tests {
             ("[gcctl]\nmax-images = \"3\"\n", "expected a number of images", "\"3\""),
             ("[gcctl]\nmin-free = \"1ZB\"\n", "\"1ZB\" is not a size", "\"1ZB\""),
             ("[gcctl]\nafter-bake = 1\n", "expected a boolean", "1"),
+            ("[gcctl]\nmin-free = \"5 percent\"\n", "is not a size", "\"5 percent\""),
+            ("[gcctl.limit]\nmax-age = 30\n", "is a list of limits", "limit"),
             ("[gcctl]\nmax-images = 1\n[gcctl.team]\nmax-age = 30\n", "\"30\" is not an age", "30"),
             ("[gcctl.team]\nkeep = [\"a\", \"[\"]\n", "`[` is no pattern of names", "\"[\""),
         ] {

@@ -4,6 +4,8 @@
 //! What a limit means is gcctl's to say; of `[pkgcache]` the names of the keys are here alone.
 //! Tests hold the lists of names against the types, and against the tools.
 
+mod limit;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -11,6 +13,9 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 use storekit::{Age, WrittenSize};
 use thiserror::Error;
+
+use crate::amount::{Amount, Setting};
+pub use limit::{BadLimit, ECOSYSTEMS, Kind, LIMIT, Limit, Order, Selector};
 
 /// `[gcctl]`, without the tables of tiers in it: what a store may hold.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -22,20 +27,24 @@ use thiserror::Error;
 )]
 #[expect(missing_docs, reason = "gcctl's `Limits` says what each is")]
 pub struct StoreLimits {
-    #[serde(deserialize_with = "written_count")]
-    pub max_images: Option<u64>,
-    #[serde(deserialize_with = "written_count")]
-    pub max_disks: Option<u64>,
-    #[serde(deserialize_with = "written_count")]
-    pub max_per_image: Option<u64>,
-    #[serde(deserialize_with = "written_count")]
-    pub keep_last: Option<u64>,
-    pub max_size: Option<WrittenSize>,
-    pub max_age: Option<Age>,
-    pub min_free: Option<WrittenSize>,
+    pub max_images: Option<Setting<Count>>,
+    pub max_disks: Option<Setting<Count>>,
+    pub max_per_image: Option<Setting<Count>>,
+    pub keep_last: Option<Setting<Count>>,
+    pub max_size: Option<Setting<WrittenSize>>,
+    pub max_age: Option<Setting<Age>>,
+    pub min_free: Option<Setting<Amount>>,
+    pub reserved: Option<Setting<Amount>>,
+    pub high: Option<Setting<Amount>>,
+    pub low: Option<Setting<Amount>>,
+    pub order: Option<Order>,
     pub trash_grace: Option<Age>,
+    /// Limits of some things.
+    pub limit: Vec<Limit>,
     /// Not a limit: `larder bake` reads it.
     pub after_bake: Option<bool>,
+    /// Not a limit: whether what fills the store has it collected in the background.
+    pub background: Option<bool>,
 }
 
 /// `[gcctl.NAME]`: what a tier may hold. `P` is a pattern of names.
@@ -91,6 +100,30 @@ pub fn count(text: &str) -> Result<u64, NotACount> {
     u64::from_str(text.trim()).map_err(|_| NotACount(text.to_owned()))
 }
 
+/// A number of things, as it is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count(pub u64);
+
+impl FromStr for Count {
+    type Err = NotACount;
+
+    fn from_str(text: &str) -> Result<Self, NotACount> {
+        count(text).map(Self)
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        written_count(from).map(|count| Self(count.unwrap_or_default()))
+    }
+}
+
 /// A number of images in a settings file.
 fn written_count<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
     struct Count;
@@ -119,8 +152,14 @@ pub const GCCTL: &[&str] = &[
     "max-size",
     "max-age",
     "min-free",
+    "reserved",
+    "high",
+    "low",
+    "order",
     "trash-grace",
+    "limit",
     "after-bake",
+    "background",
 ];
 
 /// The keys of `[gcctl.NAME]`: what a tier may hold.

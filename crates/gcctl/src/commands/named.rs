@@ -1,0 +1,59 @@
+//! What is named on the command line, to go.
+
+use std::collections::HashSet;
+
+use storekit::{Key, Store};
+
+use super::console::{Console, lookup};
+use super::view::Id;
+use crate::error::Result;
+use crate::events::Told;
+use crate::holds::Holds;
+use crate::plan::Names;
+use crate::survey::survey;
+
+/// The things that are meant; `None`, with a word about each, where one is not there.
+///
+/// # Errors
+/// A text that is neither a key, a name nor a URL, or that may mean several; a store that cannot be
+/// read.
+pub fn meant(store: &Store, ids: &[String], console: &mut Console<'_>) -> Result<Option<Names>> {
+    let mut names = Names::default();
+    let mut all = true;
+    let snapshot = survey(store, &Told::default())?;
+    let holds = Holds::read(&store.images(), snapshot.now)?;
+    let pinned: HashSet<_> = snapshot.images.iter().filter(|it| it.pinned).map(|it| &it.key).collect();
+    let is_pinned = |key: &Key| pinned.contains(key);
+    let known: HashSet<_> = snapshot.packages.iter().map(|package| package.url()).collect();
+    for text in ids {
+        match text.parse::<Id>() {
+            Ok(Id::Package(url)) if holds.url(&url) => {
+                all = false;
+                console.warn(format!("`{url}` is held by a pin: `gcctl pins` lists the pins"));
+            }
+            Ok(Id::Package(url)) if known.contains(url.as_str()) => drop(names.urls.insert(url)),
+            Ok(Id::Package(url)) => {
+                all = false;
+                console.warn(format!("nothing is stored of `{url}`; `gcctl ls packages` lists the URLs"));
+            }
+            Ok(Id::Image(id)) => match lookup(store, &id)? {
+                Some(key) if is_pinned(&key) => {
+                    all = false;
+                    console.warn(format!(
+                        "`{key}` is pinned, or needed by what is: `gcctl pins` lists the pins"
+                    ));
+                }
+                Some(key) => drop(names.keys.insert(key)),
+                None => {
+                    all = false;
+                    console.warn(format!("{}; `gcctl ls` lists the keys", id.absent()));
+                }
+            },
+            Err(error) => {
+                all = false;
+                console.warn(error.to_string());
+            }
+        }
+    }
+    Ok(all.then_some(names))
+}

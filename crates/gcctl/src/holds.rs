@@ -1,0 +1,182 @@
+//! What pins hold: images by key and by pattern, and what a rebuild of them needs.
+//!
+//! A rebuild needs the images that the build stood on, as far as the inputs of the key name them
+//! (hashctx's FORMAT.md, `base`), and what it fetched (storekit's FORMAT.md, "What a build
+//! fetched"). A base that is not stored is not held; one that is stored is not built again, so what
+//! it was built from is not looked at.
+
+use std::collections::{BTreeSet, HashSet};
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+use jiff::Timestamp;
+use serde::Deserialize;
+use storekit::{Digest, Entry, Images, Key, Pins, Remark};
+
+use crate::error::Result;
+use crate::packages::View;
+use crate::snapshot::Image;
+
+/// So the key of an image of the same larder.toml stands in a manifest.
+const OF_LARDER: &str = "larder:";
+
+/// What pins hold in a store at one moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Holds {
+    keys: BTreeSet<Key>,
+    patterns: GlobSet,
+    /// Manifests, indexes and configs of images that a rebuild needs.
+    digests: HashSet<Digest>,
+    /// Packages that a rebuild needs.
+    urls: HashSet<String>,
+}
+
+impl Holds {
+    /// Reads the pins that hold `now`, and what those need that are to be built again.
+    ///
+    /// # Errors
+    /// Pins, manifests or records that cannot be read.
+    pub(crate) fn read(images: &Images, now: Timestamp) -> Result<Self> {
+        let pins = images.all_pins()?;
+        let mut holds = Self { patterns: globs(pins.patterns.iter(), now, false), ..Self::default() };
+        let closed = globs(pins.patterns.iter(), now, true);
+        let mut closures = Vec::new();
+        if !closed.is_empty() {
+            let meant = images.list()?.into_iter().filter(|it| is_like(&closed, &it.key, &it.entry));
+            closures.extend(meant.map(|listed| listed.key));
+        }
+        holds.add_keys(pins, now, &mut closures);
+        for key in closures {
+            holds.add_bases(&images.inputs(&key)?.unwrap_or_default());
+            holds.add_fetched(&images.fetched(&key)?.unwrap_or_default());
+        }
+        Ok(holds)
+    }
+
+    fn add_keys(&mut self, pins: Pins, now: Timestamp, closures: &mut Vec<Key>) {
+        for (key, pin) in pins.keys.into_iter().filter(|(_, pin)| pin.holds_at(now)) {
+            closures.extend(pin.closure.then(|| key.clone()));
+            self.keys.insert(key);
+        }
+    }
+
+    /// Adds what the manifest of a key's inputs says that it stands on.
+    fn add_bases(&mut self, manifest: &[u8]) {
+        let text = String::from_utf8_lossy(manifest);
+        let bases = text.lines().filter_map(|line| line.strip_prefix("base "));
+        for id in bases.filter_map(|line| line.rsplit(' ').next()) {
+            match id.strip_prefix(OF_LARDER) {
+                Some(key) => self.keys.extend(key.parse::<Key>().ok()),
+                None => self.digests.extend(id.parse::<Digest>().ok()),
+            }
+        }
+    }
+
+    /// Adds what the record of a key's builds names.
+    fn add_fetched(&mut self, record: &[u8]) {
+        #[derive(Deserialize)]
+        struct Object {
+            url: String,
+        }
+        let lines = record.split(|byte| *byte == b'\n').skip(1);
+        let objects = lines.filter_map(|line| serde_json::from_slice::<Object>(line).ok());
+        self.urls.extend(objects.map(|object| object.url));
+    }
+
+    /// Whether the image never goes.
+    #[must_use]
+    pub(crate) fn image(&self, image: &Image) -> bool {
+        let own = image.origin.image.iter().map(Remark::as_str);
+        let names = own.chain(image.names.iter().map(String::as_str)).chain([image.key.as_str()]);
+        self.keys.contains(&image.key)
+            || is_any_like(&self.patterns, names)
+            || self.digests.contains(&image.digest)
+            || (!self.digests.is_empty() && image.blobs.iter().any(|it| self.digests.contains(it)))
+    }
+
+    /// The same, as an entry stands now. `reached` are the blobs that it needs, asked for where that
+    /// matters.
+    ///
+    /// # Errors
+    /// Those of `reached`.
+    pub(crate) fn entry(
+        &self,
+        key: &Key,
+        entry: &Entry,
+        reached: impl FnOnce() -> Result<Vec<Digest>>,
+    ) -> Result<bool> {
+        if self.keys.contains(key) || is_like(&self.patterns, key, entry) {
+            return Ok(true);
+        }
+        Ok(!self.digests.is_empty() && reached()?.iter().any(|digest| self.digests.contains(digest)))
+    }
+
+    /// Whether any package never goes.
+    #[must_use]
+    pub(crate) fn holds_packages(&self) -> bool {
+        !self.urls.is_empty()
+    }
+
+    /// Whether what is stored of the URL never goes. What pkgcache works out of it and keeps under
+    /// it with a `#` goes with it.
+    #[must_use]
+    pub(crate) fn url(&self, url: &str) -> bool {
+        let own = url.split_once('#').map_or(url, |(own, _)| own);
+        self.urls.contains(own)
+    }
+
+    /// Whether the package never goes.
+    #[must_use]
+    pub(crate) fn package(&self, package: View<'_>) -> bool {
+        self.url(package.url())
+    }
+}
+
+fn globs<'a>(
+    patterns: impl Iterator<Item = (&'a String, &'a storekit::Pin)>,
+    now: Timestamp,
+    closed: bool,
+) -> GlobSet {
+    let mut set = GlobSetBuilder::new();
+    for (pattern, _) in patterns.filter(|(_, pin)| pin.holds_at(now) && (pin.closure || !closed)) {
+        // One that is none, which only a hand can have written, holds nothing.
+        if let Ok(glob) = Glob::new(pattern) {
+            set.add(glob);
+        }
+    }
+    set.build().unwrap_or_default()
+}
+
+fn is_any_like<'a>(patterns: &GlobSet, mut names: impl Iterator<Item = &'a str>) -> bool {
+    !patterns.is_empty() && names.any(|name| patterns.is_match(name))
+}
+
+fn is_like(patterns: &GlobSet, key: &Key, entry: &Entry) -> bool {
+    let own = entry.origin.image.iter().map(Remark::as_str);
+    let names = own.chain(entry.names.iter().map(String::as_str));
+    is_any_like(patterns, names.chain([key.as_str()]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_names_the_images_that_a_build_stands_on() {
+        let digest = Digest::of(b"x");
+        let mut holds = Holds::default();
+        let text =
+            format!("hashctx 3\nbase app\\x20x larder:abc\nbase debian:12 {digest}\ninput larder:no\n");
+        holds.add_bases(text.as_bytes());
+        assert_eq!(holds.keys, ["abc".parse().unwrap()].into());
+        assert_eq!(holds.digests, [digest].into());
+    }
+
+    #[test]
+    fn a_record_names_what_a_build_fetched() {
+        let mut holds = Holds::default();
+        holds.add_fetched(b"{\"version\":1}\n{\"url\":\"https://a.example/x\",\"bytes\":1}\nnonsense\n");
+        assert!(holds.url("https://a.example/x") && holds.url("https://a.example/x#head"));
+        assert!(!holds.url("https://a.example/y") && !holds.url("https://a.example/x?y"));
+        assert!(holds.holds_packages());
+    }
+}

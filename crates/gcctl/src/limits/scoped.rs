@@ -1,0 +1,112 @@
+//! Limits of some things: by kind, ecosystem and name.
+
+use globset::Glob;
+use storekit::{Age, WrittenSize};
+use toolkit::amount::Setting;
+use toolkit::tables::{Limit, Selector};
+
+use super::Part;
+
+/// More limits of some things are refused.
+pub const MOST: usize = 200;
+
+/// A limit of some things. What is `None` has no limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scoped {
+    /// Of which.
+    pub of: Selector,
+    /// How many bytes they have together on disk; what several of them share counts once.
+    pub max_size: Option<WrittenSize>,
+    /// How long one may stay unused, whatever the limits of more things say.
+    pub max_age: Option<Setting<Age>>,
+    /// How many there are.
+    pub max_entries: Option<u64>,
+    /// How many images of each name stay whatever the other limits are.
+    pub keep_last: Option<u64>,
+}
+
+impl Scoped {
+    /// Whether something may go for this part of it.
+    #[must_use]
+    pub fn has(&self, part: Part) -> bool {
+        match part {
+            Part::Age => matches!(self.max_age, Some(Setting::Is(_))),
+            Part::Entries => self.max_entries.is_some(),
+            Part::Size => self.max_size.is_some(),
+        }
+    }
+
+    /// Whether nothing goes for it.
+    #[must_use]
+    pub fn takes_nothing(&self) -> bool {
+        [Part::Age, Part::Entries, Part::Size].into_iter().all(|part| !self.has(part))
+    }
+}
+
+impl From<Limit> for Scoped {
+    fn from(limit: Limit) -> Self {
+        let Limit { of, max_size, max_age, max_entries, keep_last } = limit;
+        Self {
+            of,
+            max_size: max_size.and_then(Setting::value),
+            max_age,
+            max_entries: max_entries.and_then(Setting::value).map(|count| count.0),
+            keep_last: keep_last.and_then(Setting::value).map(|count| count.0),
+        }
+    }
+}
+
+/// What a nearer place says of a limit, before what a farther one says of the same things.
+#[must_use]
+pub fn nearer(near: Limit, far: &Limit) -> Limit {
+    Limit {
+        of: near.of,
+        max_size: near.max_size.or(far.max_size),
+        max_age: near.max_age.or(far.max_age),
+        max_entries: near.max_entries.or(far.max_entries),
+        keep_last: near.keep_last.or(far.keep_last),
+    }
+}
+
+/// The lists together: the farther one's first, so that the last of several that are about one
+/// thing is the nearest. Those of the same things are one.
+#[must_use]
+pub fn together(near: Vec<Limit>, far: Vec<Limit>) -> Vec<Limit> {
+    let mut all = far;
+    for limit in near {
+        match all.iter_mut().find(|it| it.of == limit.of) {
+            Some(known) => *known = nearer(limit, known),
+            None => all.push(limit),
+        }
+    }
+    all
+}
+
+/// The pattern, ready to be matched.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn pattern(text: &str) -> Result<Glob, String> {
+    Glob::new(text).map_err(|error| format!("`{text}` is no pattern of names: {}", error.kind()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(texts: &[&str]) -> Vec<Limit> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn what_is_nearer_goes_first_value_by_value() {
+        let near = limits(&["ecosystem=npm,max-size=none", "kind=images,max-entries=3"]);
+        let far = limits(&["kind=disks,max-entries=1", "ecosystem=npm,max-size=2GB,max-age=3d"]);
+        let expected = [
+            "kind=disks,max-entries=1",
+            "ecosystem=npm,max-size=none,max-age=3d",
+            "kind=images,max-entries=3",
+        ];
+        assert_eq!(together(near, far), limits(&expected));
+    }
+}

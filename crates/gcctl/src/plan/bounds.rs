@@ -1,0 +1,59 @@
+//! How many bytes may be there by the limits of the whole store.
+
+use std::cmp::Reverse;
+
+use toolkit::amount::Amount;
+
+use crate::limits::{Limits, Watermarks, Why};
+
+/// How many bytes may be there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bound {
+    /// So many, trash included.
+    pub(super) bytes: u64,
+    /// So many of what is not trash stay in any case.
+    floor: u64,
+    pub(super) why: Why,
+    /// Whether it could be met at all if the store were empty.
+    pub(super) is_possible: bool,
+    /// Whether the newest image of each name stays.
+    pub(super) keeps_newest: bool,
+    /// Whether it takes packages and trash alone.
+    pub(super) of_packages: bool,
+}
+
+impl Bound {
+    /// Down to how many bytes something goes.
+    pub(super) fn stays(&self) -> u64 {
+        self.bytes.max(self.floor)
+    }
+}
+
+/// By each limit, the loosest first, where all that is governed has so many bytes, and so many are
+/// free. Shares are settled.
+pub(super) fn of(limits: &Limits, governed: u64, free: u64) -> Vec<Bound> {
+    let bytes = |amount: Option<Amount>| amount.map(|amount| amount.of(0));
+    let floor = bytes(limits.reserved).unwrap_or(0);
+    let any = Bound {
+        bytes: 0,
+        floor,
+        why: Why::MaxSize,
+        is_possible: true,
+        keeps_newest: false,
+        of_packages: false,
+    };
+    let marks = limits.watermarks().filter(|Watermarks { high, .. }| governed > *high);
+    let size = marks.map(|Watermarks { low, .. }| Bound { bytes: low, ..any });
+    let lacking = bytes(limits.min_free).map(|least| least.saturating_sub(free));
+    let free = lacking.filter(|lacking| *lacking > 0).map(|lacking| Bound {
+        bytes: governed.saturating_sub(lacking),
+        why: Why::MinFree,
+        is_possible: lacking <= governed,
+        keeps_newest: limits.reserved.is_none(),
+        of_packages: limits.min_free_by_default,
+        ..any
+    });
+    let mut bounds: Vec<_> = size.into_iter().chain(free).collect();
+    bounds.sort_by_key(|bound| Reverse(bound.bytes));
+    bounds
+}

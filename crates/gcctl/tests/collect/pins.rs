@@ -1,0 +1,95 @@
+//! Pins that end, pins of patterns, and pins of what a rebuild needs.
+
+use std::fs;
+
+use storekit::{Beside, Key, Overwrite};
+
+use crate::scratch::{Scratch, write};
+
+/// `base`, `app` on it, `other`; `app` fetched what is at the end of `x` and `y`.
+fn built() -> Scratch {
+    let scratch = Scratch::new();
+    scratch.save("base", 30, &["base"]).save("local", 40, &["local"]).save("other", 50, &["other"]);
+    let local = scratch.digest("local");
+    let inputs = format!("hashctx 3\nbase the\\x20base larder:base\nbase local:1 {local}\n");
+    let fetched = "{\"version\":1,\"objects\":2}\n{\"url\":\"https://files.example/x\"}\n{\"url\":\"https://files.example/y\"}\n";
+    scratch.save("app", 20, &["base", "app"]);
+    let images = scratch.store.images();
+    let key: Key = "app".parse().unwrap();
+    let entry = images.get(&key).unwrap().unwrap();
+    let leases = write(&scratch.store, &["base", "app"]);
+    let beside = Beside { inputs: Some(inputs.as_bytes()), fetched: Some(fetched.as_bytes()) };
+    images.commit_with(&key, &entry, beside, &leases, Overwrite::Yes).unwrap();
+    drop(leases);
+    scratch.save("last", 10, &["last"]);
+    scratch.store_packages(&["python x 30 a", "npm y 40 b", "npm z 10 c"]);
+    scratch
+}
+
+#[test]
+fn a_closure_holds_what_a_rebuild_needs_at_the_greatest_pressure() {
+    let scratch = built();
+    scratch.run("pin app --closure").ends(0).says("`app` pinned");
+    let pins = scratch.run("pins").ends(0).stdout();
+    assert!(pins.contains("it, and what a rebuild needs"), "{pins}");
+    let before = scratch.run("plan --max-size 1B").ends(0);
+    assert!(before.stderr().contains("2 packages are held by a pin"), "{before}");
+    scratch.run("run --max-size 1 --packages-max-size 1 --max-age 1s --force").ends(1);
+    assert_eq!((scratch.keys().as_str(), scratch.packages().as_str()), ("app base local", "x y"));
+    scratch.run("clean --all").ends(0);
+    scratch.run("rm https://files.example/x").ends(1).says("held by a pin");
+    assert_eq!((scratch.keys().as_str(), scratch.packages().as_str()), ("app base local", "x y"));
+    scratch.assert_whole();
+    // A pin without that holds it alone.
+    scratch.run("pin app").ends(0);
+    scratch.run("clean --all").ends(0);
+    assert_eq!((scratch.keys().as_str(), scratch.packages().as_str()), ("app", ""));
+}
+
+#[test]
+fn what_is_pinned_after_the_plan_stays() {
+    let scratch = built();
+    let plan = scratch.run("plan --json --max-images 0 --packages-max-age 1h").ends(0).stdout();
+    assert!(plan.contains("files.example/x") && plan.contains("\"key\":\"base\""));
+    scratch.run("pin a* --closure").ends(0);
+    let ran = scratch.feed("apply", &plan).ends(1);
+    for word in ["kept `app`: pinned since", "kept `base`: pinned since", "kept 2 packages: pinned since"] {
+        assert!(ran.stderr().contains(word), "{ran}");
+    }
+    assert_eq!((scratch.keys().as_str(), scratch.packages().as_str()), ("app base local", "x y"));
+}
+
+#[test]
+fn a_pattern_holds_what_is_there_and_what_comes() {
+    let scratch = Scratch::new();
+    scratch.three().name("a", &["app:1"]).name("b", &["web:1"]);
+    scratch.run("pin app:* c*").ends(0).says("`app:*` pinned");
+    scratch.run("pin app:*").ends(0).says("was pinned already");
+    scratch.save("d", 40, &["d"]).name("d", &["app:2"]).save("e", 40, &["e"]);
+    scratch.run("run --max-images 0").ends(1).says("3 images are pinned");
+    assert_eq!(scratch.keys(), "a c d");
+    scratch.run("unpin app:*").ends(0);
+    scratch.run("unpin app:*").ends(1).says("was not pinned");
+    scratch.run("run --max-images 0").ends(1);
+    assert_eq!(scratch.keys(), "c");
+    scratch.run("pin [").ends(2).says("no pattern of names");
+}
+
+#[test]
+fn a_pin_ends() {
+    let scratch = Scratch::new();
+    scratch.three();
+    scratch.run("pin a --until 2100-01-01").ends(0);
+    scratch.run("pin b --until 2001-01-01").ends(1).says("over already");
+    fs::create_dir_all(scratch.root.join("images/pins")).unwrap();
+    fs::write(scratch.root.join("images/pins/c"), "until 2001-01-01T00:00:00Z\n").unwrap();
+    scratch.run("run --max-images 0").ends(1);
+    assert_eq!(scratch.keys(), "a");
+    let pins = scratch.run("pins --json").ends(0).stdout();
+    assert!(
+        pins.contains(r#"{"key":"a","until":"2100-01-02T00:00:00Z","closure":false,"over":false}"#),
+        "{pins}"
+    );
+    assert!(pins.contains(r#""closure":false,"over":true"#), "{pins}");
+    scratch.run("pin a --until soon").ends(2).says("not a day or a time");
+}
