@@ -93,8 +93,8 @@ impl Holds {
             || (!self.digests.is_empty() && image.blobs.iter().any(|it| self.digests.contains(it)))
     }
 
-    /// The same, as an entry stands now. `reached` are the blobs that it needs, asked for where that
-    /// matters.
+    /// The same, as an entry stands now. `reached` are the blobs that it needs, asked for where
+    /// that matters.
     ///
     /// # Errors
     /// Those of `reached`.

@@ -33,6 +33,7 @@ pub mod stats;
 pub mod survey;
 pub mod sweep;
 pub mod tier;
+pub mod verify;
 
 pub use commands::Console;
 pub use error::{Error, Result};

@@ -100,6 +100,20 @@ enum StoreJob {
         #[command(flatten)]
         limits: LimitArgs,
     },
+    /// Read everything through, and tell what is damaged
+    ///
+    /// Blobs, bodies of packages and what is in the trash against their digests, key files,
+    /// entries, pins, what is kept beside images, index.json, and hashctx's files. Exits 3 where
+    /// something is damaged, mended or not. `imgtar verify` also compares layers with what an
+    /// image's config says of them, `pkgcache verify` bodies with what an index announced.
+    Verify {
+        /// Move what is damaged to trash/damaged, take out what cannot be understood or had, and
+        /// make derived files anew
+        ///
+        /// An image that lacks a blob stays, for the next save of it to mend.
+        #[arg(long)]
+        repair: bool,
+    },
     /// Show what other limits of bytes would have come to, by what was asked for since
     ///
     /// Loads, pulls and saves of images are played again in a store of that size that removes what
@@ -285,6 +299,7 @@ fn dispatch(
         StoreJob::Report { output, limits: args } => {
             commands::report(store, output, &limits(args.layer())?, console)?
         }
+        StoreJob::Verify { repair } => commands::verify(store, *repair, console)?,
         StoreJob::WhatIf(args) => commands::what_if(store, &args.wanted(), console)?,
         StoreJob::Plan { limits: args, .. } | StoreJob::Run { limits: args, dry_run: true, .. } => {
             commands::plan(store, &Wanted::OverLimits, &limits(args.layer())?, console)?

@@ -11,6 +11,7 @@ mod named;
 mod pins;
 mod report;
 mod undo;
+mod verify;
 mod view;
 mod what_if;
 
@@ -24,5 +25,6 @@ pub use named::meant;
 pub use pins::{Pinned, Until, pin, pins, unpin};
 pub use report::report;
 pub use undo::undo;
+pub use verify::verify;
 pub use view::{Id, Listing, df, ls, stats};
 pub use what_if::{WhatIf, what_if};

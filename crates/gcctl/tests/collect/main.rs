@@ -34,6 +34,7 @@ mod scratch;
 mod signed;
 mod strict;
 mod thrash;
+mod verify;
 mod what_if;
 mod words;
 use scratch::{Scratch, layer, save, session, write};
@@ -524,6 +525,7 @@ fn the_manual_is_as_it_was_reviewed() {
         "df ",
         "stats ",
         "report ",
+        "verify ",
         "what-if ",
         "plan ",
         "apply ",
