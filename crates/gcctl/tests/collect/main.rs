@@ -20,22 +20,16 @@ use larder_tests::{Mount, Part, Ran, have, reviewed, signal, until_it_listens, u
 use storekit::oci::MANIFEST;
 use storekit::{Descriptor, Event, Key, Kind};
 
+mod books;
 mod engines;
 mod index;
-mod info;
-mod kinds;
 mod limits;
 mod links;
-mod notes;
 mod packages;
 mod pins;
-mod report;
 mod scratch;
 mod signed;
 mod strict;
-mod thrash;
-mod verify;
-mod what_if;
 mod words;
 use scratch::{Scratch, layer, save, session, write};
 
