@@ -140,13 +140,44 @@ impl Reason {
 /// cannot be moved to the trash, before anything is removed. What was done by then stands, and the
 /// store is whole.
 pub fn sweep(store: &Store, plan: &Plan, since: Timestamp, stop: &AtomicBool) -> Result<Swept> {
-    let mut sweep = Sweep::new(store, plan, stop);
+    sweep_watched(store, plan, since, stop, &|_| {})
+}
+
+/// A moment in a sweep at which no lock is held, so that others may do as they like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// The trash is emptied, nothing has gone yet.
+    Begun,
+    /// Packages have gone.
+    PackagesGone,
+    /// Entries of images have gone, their blobs are there.
+    EntriesGone,
+    /// What is needed was read ahead, no blob has gone since.
+    ReadAhead,
+    /// All has gone, index.json is as it was.
+    AllGone,
+}
+
+/// As [`sweep`]; `watch` is told of each moment, and the sweep goes on when it returns: for tests of
+/// what others do meanwhile.
+///
+/// # Errors
+/// As [`sweep`].
+pub fn sweep_watched(
+    store: &Store,
+    plan: &Plan,
+    since: Timestamp,
+    stop: &AtomicBool,
+    watch: &dyn Fn(Moment),
+) -> Result<Swept> {
+    let mut sweep = Sweep { watch, ..Sweep::new(store, plan, stop) };
     sweep.check_the_trash()?;
     let run = sweep.run().or_else(|error| match error {
         // A stop ends the wait for a lock, too.
         Error::Store(storekit::Error::Locked { .. }) if sweep.stopped() => Ok(()),
         error => Err(error),
     });
+    (sweep.watch)(Moment::AllGone);
     // Also for what a failed or stopped run has removed.
     let index = sweep.derive_index();
     sweep.note_evictions();
@@ -169,6 +200,7 @@ struct Sweep<'a> {
     holds: Holds,
     pins: Vec<Option<FileState>>,
     swept: Swept,
+    watch: &'a dyn Fn(Moment),
 }
 
 impl<'a> Sweep<'a> {
@@ -180,7 +212,7 @@ impl<'a> Sweep<'a> {
         let (shred, swept) = (plan.shred, Swept::default());
         let needed = NeededBodies::new(&store.packages(), packages::doomed(plan));
         let (holds, pins) = (Holds::default(), Vec::new());
-        Self { store, plan, images, batch, shred, stop, roots, needed, holds, pins, swept }
+        Self { store, plan, images, batch, shred, stop, roots, needed, holds, pins, swept, watch: &|_| {} }
     }
 
     /// Whether what goes can be moved to the trash, as far as it is not deleted at once.
@@ -200,8 +232,10 @@ impl<'a> Sweep<'a> {
         let freed = self.images.sweep_unfinished()? + self.store.packages().sweep_unfinished()?;
         self.count(freed, false);
         self.swept.unfinished = freed;
+        (self.watch)(Moment::Begun);
         // What is deleted at once comes first: a full disk has room then.
         self.take_packages()?;
+        (self.watch)(Moment::PackagesGone);
         if self.plan.contexts > 0 {
             self.swept.contexts = contexts::remove(self.store)?;
         }
@@ -213,7 +247,9 @@ impl<'a> Sweep<'a> {
         }
         let of_images = plan.images.iter().flat_map(|image| &image.blobs).map(|digest| (*digest, false));
         let idle = plan.blobs.iter().map(|blob| (blob.digest, true));
+        (self.watch)(Moment::EntriesGone);
         self.roots.read_ahead();
+        (self.watch)(Moment::ReadAhead);
         self.in_steps(of_images.chain(idle), Self::take_blob)
     }
 
