@@ -158,8 +158,8 @@ pub enum Moment {
     AllGone,
 }
 
-/// As [`sweep`]; `watch` is told of each moment, and the sweep goes on when it returns: for tests of
-/// what others do meanwhile.
+/// As [`sweep`]; `watch` is told of each moment, and the sweep goes on when it returns: for tests
+/// of what others do meanwhile.
 ///
 /// # Errors
 /// As [`sweep`].
