@@ -137,3 +137,28 @@ fn packages_are_served_and_stored_while_they_are_collected() {
         });
     }
 }
+
+/// A server that has fetched something starts a collection, at the latest when it ends.
+#[test]
+fn a_package_cache_that_is_over_its_limit_is_collected_behind_it() {
+    let session = Session::new().env("LARDER_BACKGROUND", "yes");
+    session.write("larder.toml", "[pkgcache]\nmax-size = \"130kB\"\n");
+    let origin = Origin::new(|request, stream| {
+        let _ =
+            stream.write_all(&answer(200, "cache-control: max-age=3600", download(&request.path).as_bytes()));
+    });
+    let mut command = session.program("pkgcache");
+    let upstream = format!("/={}", origin.url());
+    let mut server =
+        Server::start(command.args(["serve", "--listen", "127.0.0.1:0", "--upstream", &upstream]));
+    for number in 0..6 {
+        assert_eq!(get(server.authority(), &format!("/file-{number}")).expect("an answer").status, 200);
+    }
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0));
+    let is_told = || session.run("gcctl limits").ok().stderr().contains("in the background");
+    until("it was collected", is_told);
+    let left = session.run("gcctl df --json").ok().json()["packages"].as_u64().expect("a number");
+    assert!((20_000..=130_000).contains(&left), "{left}");
+    session.run("pkgcache verify").ok();
+}

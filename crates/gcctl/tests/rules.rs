@@ -1,17 +1,24 @@
 //! What holds of every plan, over stores that are made up at random: images with shared blobs and
 //! names, disks, referrers and pins, packages with shared bodies, trash.
 
-#![allow(clippy::unwrap_used, reason = "tests may panic")]
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::unwrap_used,
+    reason = "tests may panic, and no number here is large"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gcctl::Limits;
+use gcctl::limits::{Part, Why};
 use gcctl::packages::{Package, Packages};
 use gcctl::plan::{self, Plan};
 use gcctl::snapshot::{Image, Removed, Snapshot};
+use gcctl::{Limits, Matcher};
 use jiff::{SignedDuration, Timestamp};
 use storekit::{Age, ByteSize, Digest, Level, Origin, PackageKey, WrittenSize};
+use toolkit::amount::Amount;
+use toolkit::tables::{Limit, Order};
 
 /// A small generator (Knuth's constants): the same stores in each run.
 struct Random(u64);
@@ -60,7 +67,7 @@ fn image(random: &mut Random, number: u64, snapshot: &mut Snapshot) -> Image {
         saved: hours(random.below(300)),
         used: hours(random.below(200)),
         uses: random.below(3),
-        build_seconds: None,
+        build_seconds: random.one_in(2).then(|| f64::from(u32::try_from(random.below(90)).unwrap())),
         is_disk: random.one_in(4),
         pinned: random.one_in(8),
         subject: subject.filter(|subject| *subject != own),
@@ -100,7 +107,7 @@ fn store(seed: u64) -> Snapshot {
     let mut bodies = BTreeMap::new();
     let packages: Vec<_> = (0..random.below(14)).map(|number| package(random, number, &mut bodies)).collect();
     bodies.extend(random.one_in(3).then(|| (digest("idle body"), 9)));
-    snapshot.packages = Arc::new(Packages::new(packages, bodies));
+    snapshot.packages = Arc::new(hold(Packages::new(packages, bodies)));
     snapshot.blobs.extend(random.one_in(3).then(|| (digest("idle"), 9)));
     if random.one_in(3) {
         let (name, since) = ("20260601T000000.000000Z-1".to_owned(), hours(random.below(48)));
@@ -125,11 +132,49 @@ fn limit(kind: u64, value: u64) -> Limits {
         5 => Limits { max_age: age, ..none },
         6 => Limits { packages_max_age: age, ..none },
         7 => Limits { models_max_age: age, ..none },
-        _ => Limits { max_size: size, packages_max_age: age, max_per_image: count, ..none },
+        8 => scoped(&[&format!("kind=images,max-entries={value}")], none),
+        9 => scoped(&[&format!("kind=images,name={{i1,app:*,key3}},max-size={}B", value * 20)], none),
+        10 => scoped(&[&format!("ecosystem=apt,max-size={}B", value * 20)], none),
+        11 => scoped(&[&format!("kind=packages,name=*[0-4],max-entries={value}")], none),
+        12 => scoped(&[&format!("kind=disks,max-age={}h", value * 6)], none),
+        13 => scoped(&["ecosystem=apt,max-age=none"], Limits { max_age: age, ..none }),
+        14 => Limits { max_size: size, order: Order::Cost, ..none },
+        15 => Limits { min_free: Some(bytes(500 + (16_u64.saturating_sub(value)) * 20)), ..none },
+        16 => Limits { max_size: size, low: Some("50%".parse().unwrap()), ..none },
+        17 => Limits { max_size: size, reserved: Some(bytes(100)), ..none },
+        18 => Limits {
+            min_free: Some(bytes(500 + (16_u64.saturating_sub(value)) * 20)),
+            min_free_by_default: true,
+            ..none
+        },
+        _ => {
+            let of_some = ["kind=images,max-entries=5", "ecosystem=python,max-size=60B,max-age=40h"];
+            let limits = Limits { max_size: size, packages_max_age: age, max_per_image: count, ..none };
+            scoped(&of_some, limits)
+        }
     }
 }
 
-const KINDS: u64 = 9;
+fn bytes(bytes: u64) -> Amount {
+    Amount::Bytes(WrittenSize { size: ByteSize(bytes), bare: false })
+}
+
+fn scoped(texts: &[&str], mut limits: Limits) -> Limits {
+    limits.scoped = texts.iter().map(|text| text.parse::<Limit>().unwrap().into()).collect();
+    limits
+}
+
+/// Some packages never go.
+fn is_held(url: &str) -> bool {
+    url.ends_with('3')
+}
+
+fn hold(mut packages: Packages) -> Packages {
+    packages.hold(|package| is_held(package.url()));
+    packages
+}
+
+const KINDS: u64 = 20;
 
 fn gone(plan: &Plan) -> BTreeSet<String> {
     let images = plan.images.iter().map(|image| image.key.to_string());
@@ -138,7 +183,7 @@ fn gone(plan: &Plan) -> BTreeSet<String> {
 
 /// Only these entries, and all bodies.
 fn only(packages: &Packages, stays: impl Fn(&Package) -> bool) -> Packages {
-    Packages::new(packages.iter().map(|it| it.to_package()).filter(stays), packages.bodies())
+    hold(Packages::new(packages.iter().map(|it| it.to_package()).filter(stays), packages.bodies()))
 }
 
 /// What is there once the plan is carried out.
@@ -153,7 +198,7 @@ fn carried_out(snapshot: &Snapshot, plan: &Plan) -> Snapshot {
     let stay = only(&snapshot.packages, |package| !gone.contains(&package.key.url));
     let named: BTreeSet<_> = stay.iter().flat_map(|package| package.bodies()).map(|it| it.digest).collect();
     let bodies: Vec<_> = stay.bodies().filter(|(digest, _)| named.contains(digest)).collect();
-    after.packages = Arc::new(Packages::new(stay.iter().map(|it| it.to_package()), bodies));
+    after.packages = Arc::new(hold(Packages::new(stay.iter().map(|it| it.to_package()), bodies)));
     after.trash.retain(|kept| !plan.trash.iter().any(|it| it.name == kept.name));
     let (in_trash, freed) = if plan.shred { (0, plan.bytes()) } else { (plan.bytes(), 0) };
     if in_trash > 0 {
@@ -200,6 +245,9 @@ fn no_kept_entry_loses_what_it_needs() {
         for image in plan.images.iter().filter(|image| image.subject.is_none()) {
             assert!(!snapshot.images.iter().any(|it| it.pinned && it.key == image.key), "{}", image.key);
         }
+        for package in plan.packages.iter() {
+            assert!(!is_held(package.package.url()));
+        }
         for package in after.packages.iter() {
             assert!(package.bodies().all(|body| body.is_there));
         }
@@ -227,8 +275,9 @@ fn a_tighter_limit_removes_a_superset() {
             let mut looser: Option<BTreeSet<String>> = None;
             for value in [20, 16, 8, 4, 3, 2, 1, 0] {
                 let plan = plan::decide(&snapshot, &limit(kind, value));
-                if plan.unmet.iter().any(|it| it.why.is_of_bytes()) {
-                    // One that cannot be met keeps the newest of each name.
+                if plan.unmet.iter().any(|it| it.why.is_of_bytes()) || plan.rest.newest > 0 {
+                    // One that cannot be met, or a `low` that cannot be reached, keeps the newest
+                    // of each name.
                     break;
                 }
                 let gone = gone(&plan);
@@ -292,4 +341,55 @@ fn a_hundred_thousand_packages_are_planned() {
         plan.packages.iter().map(|package| package.bytes).sum::<u64>()
     };
     assert!(freed(100_000) > 1_000_000);
+}
+
+/// The order by cost, worked out anew from the snapshot.
+#[test]
+fn the_order_by_cost_is_that_of_a_naive_model() {
+    for seed in 0..120 {
+        let mut snapshot = store(seed);
+        snapshot.images.iter_mut().for_each(|image| (image.subject, image.pinned) = (None, false));
+        snapshot.fetch_rate = Some(7.0);
+        let plan =
+            plan::decide(&snapshot, &Limits { max_images: Some(0), order: Order::Cost, ..Limits::default() });
+        let value = |key: &str| {
+            let image = snapshot.images.iter().find(|image| image.key.as_str() == key).unwrap();
+            let holders = |blob: &Digest| snapshot.images.iter().filter(|it| it.blobs.contains(blob)).count();
+            let own = image.blobs.iter().filter(|blob| holders(blob) == 1).map(|blob| snapshot.bytes(blob));
+            let own = image.files + own.sum::<u64>();
+            let fetched = snapshot.size(image) as f64 / 7.0;
+            let seconds = image.build_seconds.filter(|it| *it > 0.0).unwrap_or(fetched).max(0.01);
+            seconds * (1 + image.uses) as f64 / own as f64
+        };
+        let values: Vec<_> = plan.images.iter().map(|image| value(image.key.as_str())).collect();
+        assert!(values.is_sorted(), "{seed}: {values:?}");
+        let ranks: Vec<_> = plan.images.iter().map(|image| image.rank.unwrap()).collect();
+        assert_eq!(ranks, (1..=ranks.len() as u64).collect::<Vec<_>>());
+    }
+}
+
+/// What each limit of some things is about has no more than it allows, or nothing of it may go.
+#[test]
+fn a_limit_of_some_things_is_met_or_said_not_to_be() {
+    for_each_store(|snapshot, kind, value| {
+        let limits = limit(kind, value);
+        let plan = plan::decide(snapshot, &limits);
+        let after = carried_out(snapshot, &plan);
+        for (place, limit) in (0_u8..).zip(&limits.scoped) {
+            let (entries, bytes) = after.measure(&Matcher::new(&limit.of));
+            let is_unmet = |part| plan.unmet.iter().any(|it| it.why == Why::Limit(place, part));
+            let is_over = limit.max_entries.is_some_and(|most| entries > most);
+            assert_eq!(is_over, is_unmet(Part::Entries), "{kind} {value}");
+            let is_over = limit.max_size.is_some_and(|most| bytes > most.size.0);
+            assert_eq!(is_over, is_unmet(Part::Size), "{kind} {value}");
+        }
+        // Nothing goes for a limit that is about other things.
+        for image in &plan.images {
+            if let Why::Limit(place, _) = image.why {
+                let matcher = Matcher::new(&limits.scoped[usize::from(place)].of);
+                let found = snapshot.images.iter().find(|it| it.key == image.key).unwrap();
+                assert!(matcher.takes_image(found));
+            }
+        }
+    });
 }

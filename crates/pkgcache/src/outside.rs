@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io::Write;
 
+use camino::Utf8Path;
+
 /// The process around the library: it takes messages for the operator, and lends stdout and the
 /// authorities that upstreams are checked against.
 pub trait Outside: fmt::Debug + Send + Sync {
@@ -18,6 +20,10 @@ pub trait Outside: fmt::Debug + Send + Sync {
     /// The certificates of the authorities that upstreams are checked against, in DER. It is called
     /// once, before the first connection with TLS.
     fn authorities(&self) -> Vec<Vec<u8>>;
+
+    /// Something was fetched within the last minute: limits of the store may be exceeded. Does not
+    /// wait.
+    fn grown(&self, store: &Utf8Path);
 }
 
 #[cfg(test)]
@@ -40,5 +46,7 @@ pub(crate) mod tests {
         fn authorities(&self) -> Vec<Vec<u8>> {
             Vec::new()
         }
+
+        fn grown(&self, _: &Utf8Path) {}
     }
 }

@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests write what they like"))]
 
 pub mod amount;
+pub mod background;
 pub mod common;
 pub mod errors;
 pub mod guard;

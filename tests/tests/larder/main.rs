@@ -2,6 +2,7 @@
 
 mod bake;
 mod closing;
+mod closure;
 mod composed;
 mod emitted;
 mod ends;

@@ -21,12 +21,12 @@ print(hashlib.sha256(open(f'{name}-1.0-py3-none-any.whl', 'rb').read()).hexdiges
 /// The packages that the index has.
 const PACKAGES: [&str; 3] = ["ours_a", "ours_b", "ours_shared"];
 
-fn wheel(name: &str) -> String {
+pub(crate) fn wheel(name: &str) -> String {
     format!("/files/{name}-1.0-py3-none-any.whl")
 }
 
 /// An index of Python packages.
-fn index(session: &Session) -> Site {
+pub(crate) fn index(session: &Session) -> Site {
     let site = Site::new();
     session.write("wheel.py", WHEEL);
     for name in PACKAGES {

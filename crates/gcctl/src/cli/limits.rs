@@ -150,6 +150,7 @@ impl LimitArgs {
             reserved: self.reserved,
             order: self.order,
             trash_grace: self.trash_grace,
+            background: None,
             scoped: self.limit.iter().cloned().fold(Vec::new(), |all, it| together(vec![it], all)),
         }
     }

@@ -159,6 +159,14 @@ enum StoreJob {
         /// Print what would go, as `plan` does, and remove nothing
         #[arg(long)]
         dry_run: bool,
+        /// Collect only where a limit of bytes is exceeded, gently, and print nothing
+        ///
+        /// `larder bake` and `pkgcache` start it when they have stored something, unless
+        /// `background = false` in [gcctl] or `LARDER_BACKGROUND=no` says otherwise. One works at a
+        /// time, at the lowest priority, and no more often than every minute; what `--force` is
+        /// needed for is left. `gcctl limits` tells what it did.
+        #[arg(long, conflicts_with_all = ["dry_run", "force"])]
+        background: bool,
         #[command(flatten)]
         force: ForceArg,
     },
@@ -304,7 +312,14 @@ fn dispatch(
         StoreJob::Plan { limits: args, .. } | StoreJob::Run { limits: args, dry_run: true, .. } => {
             commands::plan(store, &Wanted::OverLimits, &limits(args.layer())?, console)?
         }
-        StoreJob::Run { limits: args, dry_run: false, force } => {
+        StoreJob::Run { limits: args, background: true, .. } => {
+            let layers = layers(args.layer())?;
+            if !layers.background() {
+                return Ok(Outcome::Yes);
+            }
+            signals.held(|| commands::background(store, &layers.limits(), &signals.stop()))?
+        }
+        StoreJob::Run { limits: args, dry_run: false, force, .. } => {
             let limits = limits(args.layer())?;
             let (wanted, stop) = (&Wanted::OverLimits, signals.stop());
             signals.held(|| commands::run(store, wanted, &limits, force.force.into(), &stop, console))?

@@ -125,7 +125,7 @@ fn place(store: &Store) -> Utf8PathBuf {
     store.root().canonicalize_utf8().unwrap_or_else(|_| store.root().to_owned())
 }
 
-fn look(store: &Store, wanted: &Wanted, limits: &Limits) -> Result<(Plan, Returns)> {
+pub(super) fn look(store: &Store, wanted: &Wanted, limits: &Limits) -> Result<(Plan, Returns)> {
     let told = Told::by(store, Timestamp::now())?;
     let snapshot = survey(store, &told)?;
     let returns = Returns { packages: returned(store, snapshot.now), ..told.returns() };

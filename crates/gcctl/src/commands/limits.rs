@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use storekit::{ByteSize, Store};
-use toolkit::words::span;
+use toolkit::words::{ago, span};
 use toolkit::{Align, Outcome, Table};
 
+use super::background::{self, Last};
 use super::console::Console;
 use crate::error::Result;
 use crate::events::Told;
@@ -25,6 +26,12 @@ struct Line<'a> {
     /// What there is: bytes, a number, or seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     now: Option<u64>,
+}
+
+/// What the last collection in the background did.
+#[derive(Serialize)]
+struct Background<'a> {
+    background: &'a Last,
 }
 
 /// How a limit stands.
@@ -75,8 +82,16 @@ pub fn limits(store: &Store, layers: &Layers, console: &mut Console<'_>) -> Resu
             table.row([name.clone(), value.clone(), now, from.to_string()]);
         }
     }
+    let last = background::last(store);
     if !console.json {
         console.table(&table)?;
+    } else if let Some(last) = &last {
+        console.line(&Background { background: last })?;
+    }
+    console.flush()?;
+    if let Some(last) = last {
+        let when = ago(last.time, snapshot.now);
+        console.say(format!("the last collection in the background ({when}): {}", last.said));
     }
     console.flush().map(|()| Outcome::Yes)
 }

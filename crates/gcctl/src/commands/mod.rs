@@ -2,6 +2,7 @@
 //!
 //! What changes the store finishes its work before it prints: a closed pipe loses words, not work.
 
+mod background;
 mod collect;
 mod console;
 mod files;
@@ -15,6 +16,7 @@ mod verify;
 mod view;
 mod what_if;
 
+pub use background::background;
 pub(crate) use collect::refusal;
 pub use collect::{Force, Wanted, apply, plan, read_plan, run};
 pub use console::{Console, open};

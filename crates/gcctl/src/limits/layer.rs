@@ -5,6 +5,7 @@ use std::fmt::Display;
 use serde::Deserialize;
 use storekit::{Age, ByteSize, WrittenSize};
 use toolkit::amount::{Amount, Setting};
+use toolkit::background;
 use toolkit::settings::Settings;
 use toolkit::tables::{Count, Limit, Order, StoreLimits};
 
@@ -30,6 +31,8 @@ pub struct Layer {
     pub reserved: Option<Setting<Amount>>,
     pub order: Option<Order>,
     pub trash_grace: Option<Age>,
+    /// Whether what fills the store has it collected in the background.
+    pub background: Option<bool>,
     /// Limits of some things.
     pub scoped: Vec<Limit>,
 }
@@ -114,6 +117,12 @@ impl Layers {
         self.0.iter().fold(Layer::default(), |near, (_, far)| near.or(far.clone())).limits()
     }
 
+    /// Whether what fills the store has it collected in the background.
+    #[must_use]
+    pub fn background(&self) -> bool {
+        self.0.iter().find_map(|(_, layer)| layer.background).unwrap_or(true)
+    }
+
     /// Each limit, its value and where it comes from.
     #[must_use]
     pub fn rows(&self) -> Vec<Row> {
@@ -163,7 +172,7 @@ fn age(value: Option<Setting<Age>>) -> Option<String> {
 type Shown<T> = (&'static str, fn(&T) -> Option<String>);
 
 /// Each limit, and what a layer says of it.
-const NAMED: [Shown<Layer>; 15] = [
+const NAMED: [Shown<Layer>; 16] = [
     ("max-size", |layer| size(layer.max_size)),
     ("high", |layer| text(layer.high)),
     ("low", |layer| text(layer.low)),
@@ -179,6 +188,7 @@ const NAMED: [Shown<Layer>; 15] = [
     ("models-max-age", |layer| age(layer.models_max_age)),
     ("order", |layer| text(layer.order)),
     ("trash-grace", |layer| age(layer.trash_grace.map(Setting::Is))),
+    ("background", |layer| layer.background.map(|it| if it { "yes" } else { "no" }.to_owned())),
 ];
 
 /// The parts of a limit of some things.
@@ -198,6 +208,7 @@ impl Layer {
             min_free: Some(Setting::Is(MIN_FREE)),
             order: Some(Order::Lru),
             trash_grace: Some(TRASH_GRACE),
+            background: Some(true),
             ..Self::default()
         }
     }
@@ -219,6 +230,10 @@ impl Layer {
             reserved: variable(settings, "LARDER_RESERVED")?,
             order: variable(settings, "LARDER_ORDER")?,
             trash_grace: variable(settings, "LARDER_TRASH_GRACE")?,
+            background: settings
+                .environment()
+                .get(background::VARIABLE)
+                .map(|it| !background::is_off(Some(it))),
             scoped: Vec::new(),
         })
     }
@@ -240,6 +255,7 @@ impl Layer {
             reserved: table.reserved,
             order: table.order,
             trash_grace: table.trash_grace,
+            background: table.background,
             // Two of the same things in one file are one: the later says what counts.
             scoped: table.limit.iter().cloned().fold(Vec::new(), |all, it| scoped::together(vec![it], all)),
         }
@@ -264,6 +280,7 @@ impl Layer {
             reserved: self.reserved.or(far.reserved),
             order: self.order.or(far.order),
             trash_grace: self.trash_grace.or(far.trash_grace),
+            background: self.background.or(far.background),
             scoped: scoped::together(self.scoped, far.scoped),
         }
     }

@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
@@ -140,7 +141,7 @@ impl Reason {
 /// cannot be moved to the trash, before anything is removed. What was done by then stands, and the
 /// store is whole.
 pub fn sweep(store: &Store, plan: &Plan, since: Timestamp, stop: &AtomicBool) -> Result<Swept> {
-    sweep_watched(store, plan, since, stop, &|_| {})
+    sweep_with(Sweep::new(store, plan, stop), since)
 }
 
 /// A moment in a sweep at which no lock is held, so that others may do as they like.
@@ -158,6 +159,13 @@ pub enum Moment {
     AllGone,
 }
 
+/// How fast a sweep works.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// How long others have the store between two steps.
+    pub pause: Duration,
+}
+
 /// As [`sweep`]; `watch` is told of each moment, and the sweep goes on when it returns: for tests
 /// of what others do meanwhile.
 ///
@@ -170,7 +178,24 @@ pub fn sweep_watched(
     stop: &AtomicBool,
     watch: &dyn Fn(Moment),
 ) -> Result<Swept> {
-    let mut sweep = Sweep { watch, ..Sweep::new(store, plan, stop) };
+    sweep_with(Sweep { watch, ..Sweep::new(store, plan, stop) }, since)
+}
+
+/// As [`sweep`], at this pace.
+///
+/// # Errors
+/// As [`sweep`].
+pub fn sweep_at(
+    store: &Store,
+    plan: &Plan,
+    since: Timestamp,
+    stop: &AtomicBool,
+    pace: Pace,
+) -> Result<Swept> {
+    sweep_with(Sweep { pace, ..Sweep::new(store, plan, stop) }, since)
+}
+
+fn sweep_with(mut sweep: Sweep<'_>, since: Timestamp) -> Result<Swept> {
     sweep.check_the_trash()?;
     let run = sweep.run().or_else(|error| match error {
         // A stop ends the wait for a lock, too.
@@ -193,6 +218,7 @@ struct Sweep<'a> {
     batch: Batch,
     shred: bool,
     stop: &'a AtomicBool,
+    pace: Pace,
     roots: Roots,
     /// Of the packages.
     needed: NeededBodies,
@@ -212,7 +238,8 @@ impl<'a> Sweep<'a> {
         let (shred, swept) = (plan.shred, Swept::default());
         let needed = NeededBodies::new(&store.packages(), packages::doomed(plan));
         let (holds, pins) = (Holds::default(), Vec::new());
-        Self { store, plan, images, batch, shred, stop, roots, needed, holds, pins, swept, watch: &|_| {} }
+        let (pace, watch) = (Pace::default(), &|_| {});
+        Self { store, plan, images, batch, shred, stop, pace, roots, needed, holds, pins, swept, watch }
     }
 
     /// Whether what goes can be moved to the trash, as far as it is not deleted at once.
@@ -289,6 +316,9 @@ impl<'a> Sweep<'a> {
                 each(self, &lock, item)?;
             }
             drop(lock);
+            if items.peek().is_some() && !self.pace.pause.is_zero() {
+                thread::sleep(self.pace.pause);
+            }
         }
         Ok(())
     }

@@ -20,11 +20,13 @@ use larder_tests::{Mount, Part, Ran, have, reviewed, signal, until_it_listens, u
 use storekit::oci::MANIFEST;
 use storekit::{Descriptor, Event, Key, Kind};
 
+mod background;
 mod books;
 mod engines;
 mod index;
 mod limits;
 mod links;
+mod machine;
 mod packages;
 mod pins;
 mod scratch;

@@ -95,6 +95,8 @@ pub struct Options {
     /// Whether a bake that saved something lets gcctl remove what is over the limits
     /// (`[gcctl] after-bake`).
     pub after_bake: bool,
+    /// Whether else gcctl may do that in the background, where it finds that it should.
+    pub in_background: bool,
     /// Where the store is by the settings; none where they name no place.
     pub store: Option<Utf8PathBuf>,
     /// This machine's name, to be kept beside what is saved.
@@ -313,6 +315,9 @@ pub(crate) fn bake_and(
     let given = given?;
     if options.after_bake && has_saved {
         collect(options, tools, runner)?;
+    } else if let Some(store) = options.store.as_deref().filter(|_| options.in_background && has_saved) {
+        // The images are baked all the same.
+        let _ = toolkit::background::collect(tools.gcctl_program(), Some(runner.folder()), store);
     }
     written.map_err(BakeError::Report)?;
     Ok(match outcome(&states) {

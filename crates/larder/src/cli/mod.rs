@@ -14,7 +14,7 @@ use std::io::{IsTerminal, Write};
 use camino::{Utf8Path, Utf8PathBuf};
 use miette::{IntoDiagnostic, WrapErr};
 use toolkit::settings::PROJECT_VARIABLE;
-use toolkit::{Environment, Outcome, Output, Settings, Signals};
+use toolkit::{Environment, Outcome, Output, Settings, Signals, background};
 
 use crate::bake::{self, BakeError};
 use crate::ci::{self, Check};
@@ -173,6 +173,7 @@ impl Process {
             store: self.settings(root, &args.project).store_dir(store_flag.as_deref()).ok(),
             store_flag,
             after_bake: self.collects(root, &args.project),
+            in_background: !background::is_off(self.environment.get(background::VARIABLE)),
             ..routed
         }
     }

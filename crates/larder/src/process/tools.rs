@@ -109,6 +109,12 @@ impl Tools {
         self.own(&self.gcctl).arg(job)
     }
 
+    /// The program `gcctl`, for one that goes on by itself.
+    #[must_use]
+    pub fn gcctl_program(&self) -> &str {
+        &self.gcctl
+    }
+
     /// A `pkgcache` command.
     #[must_use]
     pub fn pkgcache(&self, job: &str) -> Cmd {

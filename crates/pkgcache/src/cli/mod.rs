@@ -109,7 +109,9 @@ enum Job {
     /// 20s), `idle-time` (a connection on which the client lets nothing move is closed, 300s),
     /// `answer-time` (an upstream has to say something within 60s, from the end of the request's
     /// body on), `keep-events` (the counts in events/, 30d); `max-size` and `max-age`, which `gcctl
-    /// run` keeps: what is unused for longest goes, also while this serves. Variables:
+    /// run` keeps: what is unused for longest goes, also while this serves. Where this has stored
+    /// something, it starts one that removes what is over `max-size` (`background = false` in
+    /// [gcctl] forbids it). Variables:
     /// `LARDER_PKGCACHE_LISTEN`,
     /// `_UPSTREAM`, `_ALLOW`, `_TUNNEL` (words), `_PARENT`, `_OFFLINE`, `_ALLOW_PRIVATE`,
     /// `_TOKEN_FILE`.

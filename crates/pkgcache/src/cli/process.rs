@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use camino::Utf8Path;
 use miette::Result;
 use pkgcache::{Config, Control, Error, Outside, Server};
 use rustix::fs::Mode;
@@ -12,7 +13,7 @@ use rustix::process::{Resource, getrlimit, umask};
 use storekit::Store;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use toolkit::{Outcome, limits, net, output};
+use toolkit::{Outcome, background, limits, net, output};
 
 /// This process: messages go to stderr.
 #[derive(Debug)]
@@ -43,6 +44,14 @@ impl Outside for Process {
             self.warning(&format!("some certificates of authorities cannot be read: {problem}"));
         }
         certificates
+    }
+
+    fn grown(&self, store: &Utf8Path) {
+        if background::is_off(std::env::var(background::VARIABLE).ok().as_deref()) {
+            return;
+        }
+        // Without gcctl, the store grows until somebody looks.
+        let _ = background::collect(&background::beside("gcctl"), None, store);
     }
 }
 

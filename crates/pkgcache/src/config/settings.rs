@@ -13,6 +13,7 @@ use miette::{Diagnostic, IntoDiagnostic, WrapErr};
 use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer};
 use storekit::{Age, ByteSize, Digest, WrittenSize};
+use toolkit::amount::Setting;
 use toolkit::net::without_credentials;
 use toolkit::settings::Settings;
 
@@ -81,11 +82,11 @@ pub struct Options {
     /// For how long the counts by the minute are kept.
     pub keep_events: Option<Age>,
     /// How much may be stored: gcctl's to see to.
-    pub max_size: Option<WrittenSize>,
+    pub max_size: Option<Setting<WrittenSize>>,
     /// For how long it may be unused: gcctl's to see to.
-    pub max_age: Option<Age>,
+    pub max_age: Option<Setting<Age>>,
     /// The same for models: gcctl's to see to.
-    pub models_max_age: Option<Age>,
+    pub models_max_age: Option<Setting<Age>>,
 }
 
 /// An upstream in larder.toml: its URL, or a table.

@@ -81,7 +81,11 @@ impl<'a> EventCounts<'a> {
             let why = explained(&error);
             self.cache.outside.warning(&format!("the counts could not be written down: {why}"));
         }
+        let has_grown = sums.fetches.bytes > self.before.fetches.bytes;
         self.before = sums;
+        if has_grown {
+            self.cache.outside.grown(self.cache.store.root());
+        }
     }
 }
 

@@ -83,6 +83,8 @@ pub enum Kind {
     /// A project was baked: `count` images, of which the engine was sent `bytes`; `seconds` is the
     /// build time that this saved.
     Bake,
+    /// A store was collected in the background: `count` images and packages went, and `bytes`.
+    Collect,
     /// A kind that this version does not know.
     #[serde(other)]
     Other,

@@ -206,6 +206,29 @@ fn a_damaged_disk_is_made_anew() {
 }
 
 #[test]
+fn what_is_over_the_limits_goes_behind_a_bake_and_leaves_its_output_alone() {
+    let session = composer("out/edge.raw", SPARSE);
+    let bake = |version: u32, words: &str| {
+        session.write("specs/edge.yml", format!("packages: [{version}]\n"));
+        bakes(&session, &format!("{words} larder bake --json"), "built")
+    };
+    (0..4).for_each(|version| drop(bake(version, "")));
+    let bytes = session.run("gcctl plan --json").ok().rows().pop().expect("the end")["bytes"].clone();
+    let limit = format!("[gcctl]\nmax-size = \"{bytes}B\"\n");
+    session.write("larder.toml", table("out/edge.raw", SPARSE) + &limit);
+    let last = bake(9, "LARDER_BACKGROUND=yes");
+    assert_eq!(last["saved"], true, "{last}");
+    let count = || session.run("gcctl ls --json").ok().rows().len();
+    until("it has collected", || session.run("gcctl limits").ok().stderr().contains("in the background"));
+    assert_eq!(count(), 4);
+    session.run(&format!("imgtar has {}", last["key"])).ok();
+    session.run("imgtar verify").ok();
+    // Another bake at once finds that one has just worked, or that nothing is over.
+    bake(10, "LARDER_BACKGROUND=no");
+    assert_eq!(count(), 5);
+}
+
+#[test]
 fn a_bake_that_saved_something_leaves_as_many_as_the_limits_allow() {
     let session = composer("out/edge.raw", SPARSE);
     let limits = "[gcctl]\nmax-per-image = 2\nafter-bake = true\n";
