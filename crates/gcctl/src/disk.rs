@@ -89,6 +89,14 @@ pub struct Apart {
     pub rest: Vec<PathBuf>,
 }
 
+impl Apart {
+    /// Leaves out the folder too, or the one behind a link, if it is there.
+    pub fn without(&mut self, folder: &Utf8Path) {
+        let metadata = fs::metadata(folder).ok().filter(Metadata::is_dir);
+        self.folders.extend(metadata.map(|metadata| (metadata.dev(), metadata.ino())));
+    }
+}
+
 /// Visits everything below a store's folder, itself included, but for what was read apart. A file
 /// that has several names in the store comes once, as [`Place::Other`].
 ///

@@ -93,6 +93,20 @@ pub enum Error {
         /// What cannot be read.
         digest: Digest,
     },
+    /// Something that is stored is not what it was.
+    #[error("{} damaged", toolkit::words::count(*found, "item") + if *found == 1 { " is" } else { " are" })]
+    #[diagnostic(
+        code(gcctl::damage::corrupt),
+        help(
+            "{}; `imgtar verify` and `pkgcache verify` look deeper",
+            if *mended { "what is moved aside is never taken for sound; the next save or fetch brings it anew" } else { "`gcctl verify --repair` moves damaged files aside and makes derived ones anew" }
+        )
+    )]
+    Damage {
+        found: u64,
+        /// Whether what could be mended was.
+        mended: bool,
+    },
     /// A text that is not a plan.
     #[error("line {line} of the plan cannot be understood: {reason}")]
     #[diagnostic(

@@ -8,6 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use storekit::{Event, Key, Kind, Store};
 
 use crate::error::Result;
+use crate::evicted::{Keep, Returned, is_by_hand};
+use crate::limits::Why;
 
 /// The name under which this tool notes events.
 pub const TOOL: &str = "gcctl";
@@ -21,7 +23,8 @@ const ENOUGH: u64 = 3;
 #[derive(Clone, Debug, Default)]
 pub struct Told {
     uses: HashMap<String, u64>,
-    evicted: HashSet<String>,
+    /// With the limit for which each went, and how much of it would have kept it.
+    evicted: HashMap<String, (Option<String>, Option<u64>)>,
     wanted: HashSet<String>,
     /// The bytes of packages that were fetched, and the seconds that this took, where both were
     /// noted.
@@ -55,10 +58,10 @@ impl Told {
             return;
         }
         match event.kind {
-            Kind::Evict if event.tool == TOOL => {
-                self.evicted.insert(key.to_owned());
+            Kind::Evict if event.tool == TOOL && !event.limit.as_deref().is_some_and(is_by_hand) => {
+                self.evicted.insert(key.to_owned(), (event.limit.clone(), event.needed));
             }
-            Kind::Miss | Kind::Save if self.evicted.contains(key) => {
+            Kind::Miss | Kind::Save if self.evicted.contains_key(key) => {
                 self.wanted.insert(key.to_owned());
             }
             _ => {}
@@ -88,17 +91,29 @@ impl Told {
     /// What was evicted, and wanted again after that.
     #[must_use]
     pub fn returns(&self) -> Returns {
-        Returns { evicted: self.evicted.len() as u64, wanted: self.wanted.len() as u64 }
+        let mut keep = Keep::default();
+        for (limit, needed) in self.wanted.iter().filter_map(|key| self.evicted.get(key)) {
+            // What went with its image would have stayed with it.
+            if let Some(limit) = limit.as_ref().filter(|limit| **limit != Why::Subject.name()) {
+                keep.ask(limit, *needed);
+            }
+        }
+        let (evicted, wanted) = (self.evicted.len() as u64, self.wanted.len() as u64);
+        Returns { evicted, wanted, keep, packages: Returned::default() }
     }
 }
 
 /// Evictions of the last seven days, and how many of these keys were wanted again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Returns {
     /// How many keys were evicted.
     pub evicted: u64,
     /// How many of them were asked for in vain, or saved anew, after that.
     pub wanted: u64,
+    /// The limits that would have kept these.
+    pub keep: Keep,
+    /// The same of packages.
+    pub packages: Returned,
 }
 
 impl Returns {
@@ -106,8 +121,29 @@ impl Returns {
     /// again.
     #[must_use]
     pub fn thrash(&self) -> bool {
-        self.evicted >= ENOUGH && self.wanted * 2 >= self.evicted
+        is_thrashing(self.evicted, self.wanted)
     }
+
+    /// What is to be said of it: the limits that are too tight, and which would have done.
+    #[must_use]
+    pub fn alarms(&self) -> Vec<String> {
+        let alarm = |of: &str, what: &str, evicted: u64, wanted: u64, keep: &Keep| {
+            let tail = keep.advice();
+            format!(
+                "the limits are too tight for what is {of}: of {evicted} {what} that were removed in the last 7 days, \
+                 {wanted} were wanted again{tail}"
+            )
+        };
+        let Returned { evicted, wanted, keep } = &self.packages;
+        let packages = is_thrashing(*evicted, *wanted);
+        let images = self.thrash().then(|| alarm("built", "images", self.evicted, self.wanted, &self.keep));
+        let packages = packages.then(|| alarm("fetched", "packages", *evicted, *wanted, keep));
+        images.into_iter().chain(packages).collect()
+    }
+}
+
+fn is_thrashing(evicted: u64, wanted: u64) -> bool {
+    evicted >= ENOUGH && wanted.saturating_mul(2) >= evicted
 }
 
 #[cfg(test)]

@@ -1,18 +1,19 @@
 //! By how many each blob is needed.
 
-use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 
 use storekit::Digest;
+use storekit::digest::DigestMap;
 
 /// How many roots need each blob.
 #[derive(Clone, Debug, Default)]
-pub struct Holders(HashMap<Digest, usize>);
+pub struct Holders(DigestMap<usize>);
 
 impl Holders {
     /// Counts how often each is named, of about so many.
     #[must_use]
     pub fn count_all(digests: impl Iterator<Item = Digest>, about: usize) -> Self {
-        let mut holders = Self(HashMap::with_capacity(about));
+        let mut holders = Self(DigestMap::with_capacity_and_hasher(about, BuildHasherDefault::default()));
         digests.for_each(|digest| *holders.0.entry(digest).or_default() += 1);
         holders
     }

@@ -119,6 +119,15 @@ pub struct Usage {
     pub other: u64,
 }
 
+impl Image {
+    /// What people call it: its name in larder.toml, else the first that a load restores, else `-`.
+    #[must_use]
+    pub fn called(&self) -> &str {
+        let own = self.origin.image.as_ref().map(storekit::Remark::as_str);
+        own.or_else(|| self.names.first().map(String::as_str)).unwrap_or("-")
+    }
+}
+
 impl Usage {
     /// What collection governs: all but `contexts`, `events` and `other`.
     #[must_use]
@@ -153,6 +162,42 @@ impl Snapshot {
     pub fn own(&self, image: &Image, holders: &Holders) -> u64 {
         let alone = image.blobs.iter().filter(|digest| holders.count(digest) == 1);
         image.files + alone.map(|digest| self.bytes(digest)).sum::<u64>()
+    }
+
+    /// Both of these: with what it shares, and alone.
+    #[must_use]
+    pub fn sizes(&self, image: &Image, holders: &Holders) -> (u64, u64) {
+        image.blobs.iter().fold((image.files, image.files), |(size, own), digest| {
+            let bytes = self.bytes(digest);
+            (size + bytes, own + if holders.count(digest) == 1 { bytes } else { 0 })
+        })
+    }
+
+    /// The places of these images and of what goes with them, each once, sorted: what hangs on them
+    /// and on no image that stays.
+    #[must_use]
+    pub fn going_with(&self, entries: impl Iterator<Item = usize>) -> Vec<usize> {
+        let mut referrers = self.referrers();
+        let mut going = BTreeSet::new();
+        for entry in entries {
+            going.insert(entry);
+            going.extend(referrers.release(entry));
+        }
+        going.into_iter().collect()
+    }
+
+    /// The bytes that would be free if these images went, and nothing else: by their places, each
+    /// once.
+    #[must_use]
+    pub fn freed_by(&self, entries: &[usize]) -> u64 {
+        let mut holders = Holders::of(self);
+        let going = entries.iter().filter_map(|entry| self.images.get(*entry));
+        going
+            .map(|image| {
+                let idle = holders.release(image);
+                image.files + idle.iter().map(|digest| self.bytes(digest)).sum::<u64>()
+            })
+            .sum()
     }
 
     /// Which entries refer to which. One that refers to an image that is there lives and dies with

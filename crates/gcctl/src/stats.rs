@@ -85,6 +85,14 @@ impl Stats {
         }
     }
 
+    /// The shares of images and of packages that were found on a day, 0 to 1; `None` where none was
+    /// asked for.
+    #[must_use]
+    pub fn rates(&self, day: Date) -> (Option<f64>, Option<f64>) {
+        let Some(sum) = self.0.get(&day) else { return (None, None) };
+        (sum.rate(), share(sum.package_hits, sum.package_hits.saturating_add(sum.package_misses)))
+    }
+
     /// All days together.
     #[must_use]
     pub fn together(&self) -> Sum {

@@ -2,7 +2,9 @@
 //!
 //! Source: OCI image-spec v1.1, descriptor.md, "Digests" and "SHA-256".
 
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::BuildHasherDefault;
 use std::str::FromStr;
 
 use serde::de::{self, Visitor};
@@ -90,6 +92,27 @@ fn nibble(digit: u8) -> Option<u8> {
 
 fn hex_digit(nibble: u8) -> char {
     char::from_digit(nibble.into(), 16).unwrap_or('0')
+}
+
+/// A map with digests for keys, of very many.
+pub type DigestMap<V> = HashMap<Digest, V, BuildHasherDefault<ByDigest>>;
+
+/// Takes a part of a digest for its hash: digests are spread evenly already.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByDigest(u64);
+
+impl std::hash::Hasher for ByDigest {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        let end = bytes.last_chunk::<8>().map_or(0, |end| u64::from_le_bytes(*end));
+        self.0 ^= end;
+    }
+
+    // The length of a digest says nothing.
+    fn write_usize(&mut self, _: usize) {}
 }
 
 impl FromStr for Digest {

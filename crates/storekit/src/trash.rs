@@ -126,7 +126,10 @@ impl Trash {
     /// Moves a damaged file to where it is not taken for sound. One that is gone already, or that
     /// cannot be moved because the store is read-only, or the trash on another file system, is no
     /// error: whoever reads it finds out again.
-    pub(crate) fn move_aside(&self, path: &Utf8Path) -> Result<()> {
+    ///
+    /// # Errors
+    /// Other I/O errors.
+    pub fn move_aside(&self, path: &Utf8Path) -> Result<()> {
         if self.left_alone {
             return Ok(());
         }

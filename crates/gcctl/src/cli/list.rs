@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use gcctl::commands::Listing;
+use gcctl::show::files::FileKind;
 use gcctl::show::ls::{Filter, Sort};
 use globset::Glob;
 use storekit::{Age, ByteSize};
@@ -11,7 +12,7 @@ pub(super) struct ListArgs {
     /// What to list
     #[arg(value_enum, default_value_t)]
     what: What,
-    /// Only those whose name, key or URL is like this: `app:*`
+    /// Only those whose name, key, URL or path is like this: `app:*`
     ///
     /// `*` stands for any characters, `?` for one, `{a,b}` for either.
     #[arg(long, value_name = "PATTERN")]
@@ -20,7 +21,7 @@ pub(super) struct ListArgs {
     /// generic
     #[arg(long, value_name = "NAME")]
     ecosystem: Option<String>,
-    /// Only those that were not used for longer than this: 12h, 30d
+    /// Only those that were not used, or written, for longer than this: 12h, 30d
     #[arg(long, value_name = "AGE")]
     unused: Option<Age>,
     /// Only those whose SIZE is more than this
@@ -29,7 +30,7 @@ pub(super) struct ListArgs {
     /// The order: used, name, size or own
     #[arg(long, value_name = "BY", default_value = "used")]
     sort: Sort,
-    /// Print keys or URLs alone, each with a NUL behind it
+    /// Print keys, URLs or paths alone, each with a NUL behind it
     #[arg(short = '0', long, conflicts_with = "json")]
     null: bool,
 }
@@ -41,9 +42,31 @@ pub(super) enum What {
     Images,
     /// Package downloads
     Packages,
+    /// What hashctx remembers of folders
+    Contexts,
+    /// What was removed, by run, and what was set aside as damaged
+    Trash,
+    /// What is being written, or was left unfinished
+    Unfinished,
+    /// The manifests of inputs that are kept beside images
+    Inputs,
+    /// What happened, by day
+    Events,
 }
 
 impl ListArgs {
+    /// Which kind of files is listed, where it is neither images nor packages.
+    pub(super) fn files(&self) -> Option<FileKind> {
+        match self.what {
+            What::Images | What::Packages => None,
+            What::Contexts => Some(FileKind::Contexts),
+            What::Trash => Some(FileKind::Trash),
+            What::Unfinished => Some(FileKind::Unfinished),
+            What::Inputs => Some(FileKind::Inputs),
+            What::Events => Some(FileKind::Events),
+        }
+    }
+
     pub(super) fn listing(&self) -> Listing {
         let filter = Filter {
             ecosystem: self.ecosystem.clone(),

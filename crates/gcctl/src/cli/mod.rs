@@ -4,6 +4,7 @@ mod engine;
 mod limits;
 mod list;
 mod out;
+mod what_if;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
@@ -56,21 +57,26 @@ enum Job {
 /// What is about a store.
 #[derive(Subcommand)]
 enum StoreJob {
-    /// List the images or the packages, the last used first
+    /// List the images, the packages or other files, the last used first
     ///
     /// SIZE is all that it needs, OWN is what would be free if it alone went, USES is how often an
     /// image was loaded, exported or pulled.
     Ls(ListArgs),
-    /// Show what is known of an image or a package, and what it shares with which others
+    /// Show what is known of images and packages, and what they share with which others
     ///
-    /// Exits 1 where it is not there.
+    /// Of an image: what made it, its layers, how long its build took, what that fetched. Of a
+    /// package: where it is from, who vouches for it, which images were built with it. What would
+    /// be free without it, and what goes with it, is exact; so is what would be free without all of
+    /// several. Exits 1 where one is not there.
     Info {
-        /// A key, the beginning of one or an image's name; or the URL of a package
-        id: Id,
+        /// Keys, beginnings of keys or images' names; or URLs of packages
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<Id>,
     },
     /// Show what the store occupies, by kind
     ///
-    /// The parts add up to the whole folder exactly, as `du` counts it.
+    /// The parts add up to the whole folder exactly, as `du` counts it. At a terminal each has a
+    /// bar, with `--verbose` there are tables of images by name and of packages by ecosystem.
     Df,
     /// Show how well the caches did, by day (UTC)
     ///
@@ -83,6 +89,40 @@ enum StoreJob {
         #[arg(long, value_name = "N", default_value = "7", value_parser = clap::value_parser!(u32).range(1..=3650))]
         days: u32,
     },
+    /// Write a page about the store: one HTML file, whole in itself
+    ///
+    /// A picture of the disk, what the next run would remove, the share of hits by day, ages, the
+    /// largest and the least useful images. It has no script and asks nobody for anything.
+    Report {
+        /// Where to write it; `-` is stdout
+        #[arg(short, long, value_name = "FILE", default_value = "-")]
+        output: Utf8PathBuf,
+        #[command(flatten)]
+        limits: LimitArgs,
+    },
+    /// Read everything through, and tell what is damaged
+    ///
+    /// Blobs, bodies of packages and what is in the trash against their digests, key files,
+    /// entries, pins, what is kept beside images, index.json, and hashctx's files. Exits 3 where
+    /// something is damaged, mended or not. `imgtar verify` also compares layers with what an
+    /// image's config says of them, `pkgcache verify` bodies with what an index announced.
+    Verify {
+        /// Move what is damaged to trash/damaged, take out what cannot be understood or had, and
+        /// make derived files anew
+        ///
+        /// An image that lacks a blob stays, for the next save of it to mend.
+        #[arg(long)]
+        repair: bool,
+    },
+    /// Show what other limits of bytes would have come to, by what was asked for since
+    ///
+    /// Loads, pulls and saves of images are played again in a store of that size that removes what
+    /// does not fit, beside what was recorded and what no order of removal could have beaten, even
+    /// one that knows the future. The first time that an image is asked for is never a hit. An
+    /// image counts with its share of what it shares, as far as it is known. Of days that are over,
+    /// only the last time that day is on record, and how often. Packages are not played: which ones
+    /// were asked for is not recorded.
+    WhatIf(what_if::WhatIfArgs),
     /// Print what would go and why, and remove nothing
     ///
     /// Exits 0 whatever it finds. With `--json` it prints what `apply` reads.
@@ -257,10 +297,18 @@ fn dispatch(
     let layers = |options: Layer| Layers::load(settings, options);
     let limits = |options: Layer| Ok::<_, miette::Report>(layers(options)?.limits());
     Ok(match job {
-        StoreJob::Ls(args) => commands::ls(store, &args.listing(), console)?,
-        StoreJob::Info { id } => commands::info(store, id, console)?,
-        StoreJob::Df => commands::df(store, console)?,
+        StoreJob::Ls(args) => match args.files() {
+            Some(kind) => commands::ls_files(store, kind, &args.listing(), console)?,
+            None => commands::ls(store, &args.listing(), console)?,
+        },
+        StoreJob::Info { ids } => commands::info(store, ids, console)?,
+        StoreJob::Df => commands::df(store, columns(), console)?,
         StoreJob::Stats { days } => commands::stats(store, *days, console)?,
+        StoreJob::Report { output, limits: args } => {
+            commands::report(store, output, &limits(args.layer())?, console)?
+        }
+        StoreJob::Verify { repair } => commands::verify(store, *repair, console)?,
+        StoreJob::WhatIf(args) => commands::what_if(store, &args.wanted(), console)?,
         StoreJob::Plan { limits: args, .. } | StoreJob::Run { limits: args, dry_run: true, .. } => {
             commands::plan(store, &Wanted::OverLimits, &limits(args.layer())?, console)?
         }
@@ -301,6 +349,12 @@ fn dispatch(
         StoreJob::Unpin { keys } => commands::unpin(store, keys, console)?,
         StoreJob::Undo => commands::undo(store, console)?,
     })
+}
+
+/// How wide the terminal is that stdout is, in columns.
+fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(size.ws_col.into()).filter(|columns| *columns > 0)
 }
 
 fn open(file: &Utf8Path) -> Result<Box<dyn BufRead>, Error> {

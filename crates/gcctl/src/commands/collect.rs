@@ -12,6 +12,7 @@ use toolkit::words::count;
 use super::console::Console;
 use crate::error::{Error, Result};
 use crate::events::{Returns, Told};
+use crate::evicted::returned;
 use crate::limits::Limits;
 use crate::plan::file as plan_file;
 use crate::plan::{self, Clean, Names, Objection, Plan, Unmet};
@@ -48,7 +49,7 @@ pub fn plan(store: &Store, wanted: &Wanted, limits: &Limits, console: &mut Conso
     if let Some(objection) = plan.objection() {
         console.warn(format!("{}: `--force` is needed", refusal(&plan, &objection)));
     }
-    warn_of(&plan.unmet, &plan.limits, &Held { rest: plan.rest, ..Held::default() }, returns, console);
+    warn_of(&plan.unmet, &plan.limits, &Held { rest: plan.rest, ..Held::default() }, &returns, console);
     Ok(Outcome::Yes)
 }
 
@@ -75,7 +76,7 @@ pub fn run(
     let (plan, returns) = look(store, wanted, limits)?;
     say_no_limit(wanted, limits, console);
     let since = plan.time;
-    carry_out(store, &plan, since, returns, force, stop, console)
+    carry_out(store, &plan, since, &returns, force, stop, console)
 }
 
 /// Whether a plan is carried out that would delete most images for good, or whose limit may lack
@@ -116,7 +117,7 @@ pub fn apply(
     if let Some(planned) = plan.store.as_ref().filter(|planned| **planned != place(store)) {
         return Err(Error::OtherStore { planned: planned.clone(), opened: store.root().to_owned() });
     }
-    carry_out(store, plan, Timestamp::now(), Returns::default(), force, stop, console)
+    carry_out(store, plan, Timestamp::now(), &Returns::default(), force, stop, console)
 }
 
 /// The store's folder behind all links.
@@ -126,7 +127,8 @@ fn place(store: &Store) -> Utf8PathBuf {
 
 pub(super) fn look(store: &Store, wanted: &Wanted, limits: &Limits) -> Result<(Plan, Returns)> {
     let told = Told::by(store, Timestamp::now())?;
-    let (snapshot, returns) = (survey(store, &told)?, told.returns());
+    let snapshot = survey(store, &told)?;
+    let returns = Returns { packages: returned(store, snapshot.now), ..told.returns() };
     let (plan, returns) = match wanted {
         Wanted::OverLimits => (plan::decide(&snapshot, limits), returns),
         Wanted::All(what) => (plan::clean(&snapshot, limits, *what), Returns::default()),
@@ -139,7 +141,7 @@ fn carry_out(
     store: &Store,
     plan: &Plan,
     since: Timestamp,
-    returns: Returns,
+    returns: &Returns,
     force: Force,
     stop: &AtomicBool,
     console: &mut Console<'_>,
@@ -206,15 +208,9 @@ fn report_kept(swept: &Swept, console: &mut Console<'_>) {
     }
 }
 
-fn warn_of(unmet: &[Unmet], limits: &Limits, held: &Held, returns: Returns, console: &mut Console<'_>) {
+fn warn_of(unmet: &[Unmet], limits: &Limits, held: &Held, returns: &Returns, console: &mut Console<'_>) {
     for unmet in unmet {
         console.warn(show::unmet(unmet, limits, held));
     }
-    if returns.thrash() {
-        let Returns { evicted, wanted } = returns;
-        console.warn(format!(
-            "the limits are too tight for what is built: of {evicted} images that were removed in the last 7 days, \
-             {wanted} were wanted again"
-        ));
-    }
+    returns.alarms().into_iter().for_each(|alarm| console.warn(alarm));
 }

@@ -6,12 +6,11 @@ use jiff::Timestamp;
 use storekit::{KeyOrName, Store};
 use toolkit::Outcome;
 
-use super::console::{Console, lookup};
+use super::console::Console;
 use crate::error::{Error, Result};
 use crate::events::Told;
 use crate::show;
 use crate::show::ls::Filter;
-use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::survey::survey;
 
@@ -71,63 +70,20 @@ impl FromStr for Id {
     }
 }
 
-/// Tells what is known of an image (by its key, the beginning of it, or a name) or of a package (by
-/// its URL).
-///
-/// # Errors
-/// As [`ls`]; a text that may mean several.
-pub fn info(store: &Store, id: &Id, console: &mut Console<'_>) -> Result<Outcome> {
-    let snapshot = survey(store, &Told::by(store, Timestamp::now())?)?;
-    let shown = match id {
-        Id::Image(text) => image_info(store, &snapshot, text, console)?,
-        Id::Package(url) => package_info(&snapshot, url, console)?,
-    };
-    console.flush().map(|()| Outcome::from_bool(shown))
-}
-
-fn image_info(
-    store: &Store,
-    snapshot: &Snapshot,
-    text: &KeyOrName,
-    console: &mut Console<'_>,
-) -> Result<bool> {
-    let rows = show::ls::rows(snapshot, &Filter::default());
-    let key = lookup(store, text)?;
-    let image = snapshot.images.iter().find(|image| key.as_ref() == Some(&image.key));
-    let row = rows.iter().find(|row| key.as_ref() == Some(row.key()));
-    let Some((image, row)) = image.zip(row) else {
-        console.warn(format!("{}; `gcctl ls` lists the keys", text.absent()));
-        return Ok(false);
-    };
-    let info = show::ls::image_info(snapshot, image, row);
-    console.either(&info, || show::ls::image_text(&info, snapshot.now)).map(|()| true)
-}
-
-/// The same URL may be stored for several credentials.
-fn package_info(snapshot: &Snapshot, url: &str, console: &mut Console<'_>) -> Result<bool> {
-    let rows = show::ls::package_rows(&snapshot.packages, &Filter::default(), snapshot.now);
-    let found: Vec<_> = rows.iter().filter(|row| row.url() == url).collect();
-    for row in &found {
-        let info = show::ls::package_info(&snapshot.packages, row);
-        console.either(&info, || show::ls::package_text(&info, snapshot.now))?;
-    }
-    if found.is_empty() {
-        console.warn(format!("nothing is stored of `{url}`; `gcctl ls packages` lists the URLs"));
-    }
-    Ok(!found.is_empty())
-}
-
-/// Prints what the store occupies.
+/// Prints what the store occupies, with bars on a terminal of so many columns.
 ///
 /// # Errors
 /// A store that cannot be read, an output that cannot be written.
-pub fn df(store: &Store, console: &mut Console<'_>) -> Result<Outcome> {
+pub fn df(store: &Store, columns: Option<usize>, console: &mut Console<'_>) -> Result<Outcome> {
     let snapshot = survey(store, &Told::default())?;
     let df = show::df(&snapshot);
     if console.json {
         console.line(&df)?;
     } else {
-        console.table(&show::df_table(&df))?;
+        console.table(&show::df_table(&df, columns))?;
+        if console.verbose && !snapshot.images.is_empty() {
+            console.table(&show::image_names(&snapshot))?;
+        }
         if console.verbose && !snapshot.packages.is_empty() {
             console.table(&show::ecosystems(&snapshot.packages))?;
         }

@@ -1,14 +1,13 @@
 //! `ls` and `info`: images and packages, chosen, in order.
 
 use std::cmp::Reverse;
-use std::fmt;
 use std::str::FromStr;
 
 use globset::GlobMatcher;
 use jiff::Timestamp;
 use serde::Serialize;
 use storekit::packages::index::Summary;
-use storekit::{Age, ByteSize, Digest, Key, Level, Origin, Referrers};
+use storekit::{Age, ByteSize, Digest, Key, Level, Origin, PackageKey, Referrers};
 use thiserror::Error;
 use toolkit::words::ago;
 use toolkit::{Align, Table};
@@ -65,7 +64,7 @@ impl FromStr for Sort {
 }
 
 /// What is listed.
-trait Item {
+pub(super) trait Item {
     /// By this it is named to other commands.
     fn id(&self) -> &str;
     /// By these people know it.
@@ -76,7 +75,7 @@ trait Item {
 }
 
 impl Filter {
-    fn apply<T: Item>(&self, items: Vec<T>, now: Timestamp) -> Vec<T> {
+    pub(super) fn apply<T: Item>(&self, items: Vec<T>, now: Timestamp) -> Vec<T> {
         let is_old =
             |it: &T, age: Age| now.duration_since(it.used()).unsigned_abs() > age.0 && it.used() < now;
         let is_named =
@@ -143,11 +142,54 @@ impl Row<'_> {
     pub(crate) fn key(&self) -> &Key {
         self.key
     }
+
+    /// A line for each thing that is known.
+    pub(super) fn lines(&self, now: Timestamp) -> Vec<String> {
+        let Row { key, digest, names, origin, size, own, saved, used, uses, .. } = *self;
+        let kind = if self.disk { "disk" } else { "image" };
+        let mut lines = vec![format!("{kind} {key}"), format!("digest {digest}")];
+        lines.extend(names.iter().map(|name| format!("name {name}")));
+        let remarks = [
+            ("made as", &origin.image),
+            ("on", &origin.host),
+            ("of commit", &origin.commit),
+            ("of project", &origin.project),
+        ];
+        let known =
+            remarks.into_iter().filter_map(|(word, remark)| remark.as_ref().map(|remark| (word, remark)));
+        lines.extend(known.map(|(word, remark)| format!("{word} {remark}")));
+        lines.push(format!("size {}, of which {} its own", bytes(size), bytes(own)));
+        lines.push(format!("saved {}, last used {}, used {uses} times", ago(saved, now), ago(used, now)));
+        lines
+    }
 }
 
-impl PackageRow<'_> {
-    pub(crate) fn url(&self) -> &str {
+impl<'a> PackageRow<'a> {
+    pub(crate) fn url(&self) -> &'a str {
         self.url
+    }
+
+    pub(super) fn bodies(&self) -> &[Digest] {
+        &self.bodies
+    }
+
+    pub(crate) fn package_key(&self) -> PackageKey {
+        let [ecosystem, source, url] = [self.ecosystem, self.source, self.url].map(str::to_owned);
+        PackageKey { ecosystem, source, url, scope: self.scope }
+    }
+
+    /// A line for each thing that is known.
+    pub(super) fn lines(&self, now: Timestamp) -> Vec<String> {
+        let Self { ecosystem, source, url, name, version, architecture, level, size, own, used, .. } = *self;
+        let words = [name, version, architecture].into_iter().flatten().collect::<Vec<_>>().join(" ");
+        vec![
+            format!("package {url}"),
+            format!("{ecosystem} {words}").trim_end().to_owned(),
+            format!("vouched for: {}", level.name()),
+            format!("from {source}"),
+            format!("size {}, of which {} its own", bytes(size), bytes(own)),
+            format!("last used {}", ago(used, now)),
+        ]
     }
 }
 
@@ -188,13 +230,14 @@ fn owners<'a>(snapshot: &'a Snapshot, referrers: &Referrers) -> Vec<Option<&'a K
 }
 
 fn row<'a>(snapshot: &Snapshot, image: &'a Image, of: Option<&'a Key>, holders: &Holders) -> Row<'a> {
+    let (size, own) = snapshot.sizes(image, holders);
     Row {
         key: &image.key,
         digest: image.digest,
         names: &image.names,
         origin: &image.origin,
-        size: snapshot.size(image),
-        own: snapshot.own(image, holders),
+        size,
+        own,
         saved: image.saved,
         used: image.used,
         uses: image.uses,
@@ -346,96 +389,4 @@ pub fn package_list(rows: &[PackageRow<'_>], now: Timestamp) -> Table {
 /// By what each is named to other commands.
 pub fn ids<'a>(images: &'a [Row<'_>], packages: &'a [PackageRow<'_>]) -> impl Iterator<Item = &'a str> {
     images.iter().map(Item::id).chain(packages.iter().map(Item::id))
-}
-
-/// What `info` shows of an image: its blobs, and who shares them.
-#[derive(Debug, Serialize)]
-pub struct ImageInfo<'a> {
-    #[serde(flatten)]
-    row: &'a Row<'a>,
-    blobs: Vec<Share<'a>>,
-}
-
-/// What `info` shows of a package.
-#[derive(Debug, Serialize)]
-pub struct PackageInfo<'a> {
-    #[serde(flatten)]
-    row: &'a PackageRow<'a>,
-    shares: Vec<Share<'a>>,
-}
-
-/// A blob or a body, and what else needs it.
-#[derive(Debug, Serialize)]
-pub struct Share<'a> {
-    digest: Digest,
-    size: u64,
-    with: Vec<&'a str>,
-}
-
-/// What `info` shows of the image.
-#[must_use]
-pub fn image_info<'a>(snapshot: &'a Snapshot, image: &'a Image, row: &'a Row<'a>) -> ImageInfo<'a> {
-    let others = |digest: &Digest| {
-        let holds = |it: &&Image| it.key != image.key && it.blobs.contains(digest);
-        snapshot.images.iter().filter(holds).map(|it| it.key.as_str()).collect()
-    };
-    let share =
-        |digest: &Digest| Share { digest: *digest, size: snapshot.bytes(digest), with: others(digest) };
-    ImageInfo { row, blobs: image.blobs.iter().map(share).collect() }
-}
-
-/// What `info` shows of the package.
-#[must_use]
-pub fn package_info<'a>(packages: &'a Packages, row: &'a PackageRow<'a>) -> PackageInfo<'a> {
-    let others = |digest: &Digest| {
-        let names = |it: &View<'_>| it.bodies().any(|body| body.digest == *digest) && it.url() != row.url;
-        packages.iter().filter(names).map(|it| it.url()).collect()
-    };
-    let share =
-        |digest: &Digest| Share { digest: *digest, size: packages.bytes(digest), with: others(digest) };
-    PackageInfo { row, shares: row.bodies.iter().map(share).collect() }
-}
-
-impl fmt::Display for Share<'_> {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(to, "{}  {}", self.digest, ByteSize(self.size))?;
-        if !self.with.is_empty() {
-            write!(to, "  shared with {}", self.with.join(" "))?;
-        }
-        Ok(())
-    }
-}
-
-/// A line for each thing that is known.
-#[must_use]
-pub fn image_text(info: &ImageInfo<'_>, now: Timestamp) -> String {
-    let Row { key, digest, names, origin, size, own, saved, used, uses, .. } = *info.row;
-    let kind = if info.row.disk { "disk" } else { "image" };
-    let mut lines = vec![format!("{kind} {key}"), format!("digest {digest}")];
-    lines.extend(names.iter().map(|name| format!("name {name}")));
-    let remarks = [
-        ("made as", &origin.image),
-        ("on", &origin.host),
-        ("of commit", &origin.commit),
-        ("of project", &origin.project),
-    ];
-    let known = remarks.into_iter().filter_map(|(word, remark)| remark.as_ref().map(|remark| (word, remark)));
-    lines.extend(known.map(|(word, remark)| format!("{word} {remark}")));
-    lines.push(format!("size {}, of which {} its own", bytes(size), bytes(own)));
-    lines.push(format!("saved {}, last used {}, used {uses} times", ago(saved, now), ago(used, now)));
-    lines.extend(info.blobs.iter().map(ToString::to_string));
-    lines.join("\n") + "\n"
-}
-
-/// A line for each thing that is known.
-#[must_use]
-pub fn package_text(info: &PackageInfo<'_>, now: Timestamp) -> String {
-    let PackageRow { ecosystem, url, name, version, architecture, level, size, own, used, .. } = *info.row;
-    let words = [name, version, architecture].into_iter().flatten().collect::<Vec<_>>().join(" ");
-    let mut lines = vec![format!("package {url}"), format!("{ecosystem} {words}").trim_end().to_owned()];
-    lines.push(format!("vouched for: {}", level.name()));
-    lines.push(format!("size {}, of which {} its own", bytes(size), bytes(own)));
-    lines.push(format!("last used {}", ago(used, now)));
-    lines.extend(info.shares.iter().map(ToString::to_string));
-    lines.join("\n") + "\n"
 }

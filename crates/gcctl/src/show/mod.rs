@@ -1,6 +1,8 @@
 //! What people and scripts get to see.
 
 mod df;
+pub mod files;
+pub mod info;
 pub mod ls;
 
 use std::collections::BTreeMap;
@@ -13,7 +15,7 @@ use crate::packages::Eviction as PackageEviction;
 use crate::plan::file::{self as plan_file, WrittenUnmet};
 use crate::plan::{Eviction, Left, Objection, Plan, Rest, Unmet};
 use crate::sweep::{Kept, Reason, Swept};
-pub use df::{Df, df, df_table, ecosystems};
+pub use df::{Df, df, df_table, ecosystems, image_names};
 use toolkit::amount::{Amount, Setting};
 use toolkit::words::{ago, count, span};
 use toolkit::{Align, Table};

@@ -5,7 +5,7 @@
 //! The index is written anew before anything else of the store is looked at, so that it is counted
 //! as it is from then on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ffi::{CStr, OsStr};
 use std::fs::{self, Metadata};
 use std::io;
@@ -19,6 +19,8 @@ use std::thread;
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use rustix::fs::Stat;
+use storekit::digest::DigestMap;
+use storekit::files::look::Seen;
 use storekit::files::state::FileState;
 use storekit::files::{look, replace};
 use storekit::packages::index::{Index, Looked, Looking, Summary, Update};
@@ -32,19 +34,27 @@ use crate::packages::{Body, Gathered, Joined};
 /// What these folders hold.
 #[derive(Default)]
 pub(super) struct Found {
-    pub(super) blobs: Vec<Body>,
-    /// How long each of these is.
-    pub(super) sizes: HashMap<Digest, u64>,
+    /// The blobs of images, with what the system says of each.
+    pub(super) blobs: DigestMap<Seen>,
     /// The entries, in the order of their paths.
     pub(super) entries: Joined,
     pub(super) bodies: Vec<Body>,
+    /// What else lies there.
+    pub(super) aside: Aside,
+    /// What is to be looked at as the rest of the store is.
+    pub(super) apart: Apart,
+}
+
+/// What lies in a folder and is nothing that it is for.
+#[derive(Default)]
+pub(super) struct Aside {
     /// The bytes of unfinished files, and these files.
     pub(super) unfinished: u64,
     pub(super) temporary: Vec<Utf8PathBuf>,
     /// The bytes of all else.
     pub(super) other: u64,
-    /// What is to be looked at as the rest of the store is.
-    pub(super) apart: Apart,
+    /// Files with several names, and folders: they are looked at as the rest of the store is.
+    pub(super) rest: Vec<PathBuf>,
 }
 
 /// A folder that is read.
@@ -55,7 +65,11 @@ struct Job {
 
 /// What a folder is for.
 enum Of {
-    Blobs,
+    /// One share of so many: there are few folders of blobs, and many blobs in one.
+    Blobs {
+        share: usize,
+        of: usize,
+    },
     Bodies,
     /// Entries of packages, by the name of the folder: `SOURCE/XX`.
     Entries(String),
@@ -73,12 +87,8 @@ struct Part {
     entries: Gathered,
     looked: Option<Looked>,
     bodies: Vec<Body>,
-    sizes: HashMap<Digest, u64>,
-    unfinished: u64,
-    temporary: Vec<Utf8PathBuf>,
-    other: u64,
-    /// Files with several names, and folders.
-    rest: Vec<PathBuf>,
+    blobs: Vec<(Digest, Seen)>,
+    aside: Aside,
 }
 
 /// Reads all of it.
@@ -91,7 +101,7 @@ pub(super) fn read(store: &Store) -> Result<Found> {
     // What is ahead of its turn.
     let (mut ahead, mut turn) = (BTreeMap::new(), jobs.iter().take_while(|job| !job.has_entries()).count());
     side_by_side(&jobs, &index, &mut |number, part: Part| {
-        let Part { entries: gathered, looked, bodies, sizes, unfinished, temporary, other, rest } = part;
+        let Part { entries: gathered, looked, bodies, blobs, aside } = part;
         match (looked, &jobs[number].of) {
             (Some(looked), _) => {
                 update.add(looked);
@@ -102,32 +112,61 @@ pub(super) fn read(store: &Store) -> Result<Found> {
                 }
             }
             (None, Of::Bodies) => found.bodies = bodies,
-            (None, _) => (found.blobs, found.sizes) = (bodies, sizes),
+            (None, _) => found.blobs.extend(blobs),
         }
-        found.unfinished += unfinished;
-        found.temporary.extend(temporary);
-        found.other += other;
-        found.apart.rest.extend(rest);
+        found.aside.append(aside);
         Ok(())
     })?;
     update.finish();
+    found.apart.rest.append(&mut found.aside.rest);
     Ok(found)
+}
+
+impl Aside {
+    /// Adds what lies in another folder.
+    pub(super) fn append(&mut self, other: Self) {
+        self.unfinished += other.unfinished;
+        self.temporary.extend(other.temporary);
+        self.other += other.other;
+        self.rest.extend(other.rest);
+    }
+
+    /// What is not to be read: files with several names, folders, unfinished files. Returns the
+    /// name of anything else.
+    pub(super) fn sort_out<'a>(&mut self, folder: &Utf8Path, name: &'a CStr, stat: &Stat) -> Option<&'a str> {
+        if look::is_folder(stat) || stat.st_nlink > 1 {
+            self.rest.push(folder.as_std_path().join(OsStr::from_bytes(name.to_bytes())));
+            return None;
+        }
+        // None of ours has another name.
+        let Ok(name) = name.to_str() else {
+            self.other += bytes_of(stat);
+            return None;
+        };
+        if name.starts_with(replace::TEMPORARY) {
+            self.unfinished += bytes_of(stat);
+            self.temporary.push(folder.join(name));
+            return None;
+        }
+        Some(name)
+    }
 }
 
 /// The largest come first. Those of the entries are in order.
 fn jobs(store: &Store, apart: &mut Apart) -> Result<Vec<Job>> {
     let packages = store.packages();
     let mut jobs = Vec::new();
-    let mut add = |folder: Utf8PathBuf, of: Of, metadata: &Metadata| {
-        if apart.folders.insert((metadata.dev(), metadata.ino())) {
-            jobs.push(Job { folder, of });
-        }
-    };
+    let mut is_new = |metadata: &Metadata| apart.folders.insert((metadata.dev(), metadata.ino()));
     // These may be links; what is wrong with one is said where the store is walked.
-    for (blobs, of) in [(packages.blobs(), Of::Bodies), (store.images().blobs().clone(), Of::Blobs)] {
-        if let Some(metadata) = fs::metadata(blobs.folder()).ok().filter(Metadata::is_dir) {
-            add(blobs.folder().to_owned(), of, &metadata);
-        }
+    let behind = |folder: &Utf8Path| fs::metadata(folder).ok().filter(Metadata::is_dir);
+    let bodies = packages.blobs().folder().to_owned();
+    if behind(&bodies).is_some_and(|metadata| is_new(&metadata)) {
+        jobs.push(Job { folder: bodies, of: Of::Bodies });
+    }
+    let blobs = store.images().blobs().folder().to_owned();
+    if behind(&blobs).is_some_and(|metadata| is_new(&metadata)) {
+        let of = thread::available_parallelism().map_or(1, usize::from);
+        jobs.extend((0..of).map(|share| Job { folder: blobs.clone(), of: Of::Blobs { share, of } }));
     }
     let entries = packages.entries();
     if !entries.is_dir() {
@@ -140,8 +179,8 @@ fn jobs(store: &Store, apart: &mut Apart) -> Result<Vec<Job>> {
         }
         for shard in replace::names(&folder)? {
             let path = folder.join(&shard);
-            if let Some(metadata) = folder_itself(&path)? {
-                add(path, Of::Entries(format!("{source}/{shard}")), &metadata);
+            if folder_itself(&path)?.is_some_and(|metadata| is_new(&metadata)) {
+                jobs.push(Job { folder: path, of: Of::Entries(format!("{source}/{shard}")) });
             }
         }
     }
@@ -179,8 +218,8 @@ fn work(jobs: &[Job], index: &Index, next: &AtomicUsize, sender: &SyncSender<(us
         let number = next.fetch_add(1, Ordering::Relaxed);
         let Some(job) = jobs.get(number) else { return };
         let part = match &job.of {
-            Of::Blobs => Part::of_blobs(&job.folder),
-            Of::Bodies => Part::of_bodies(&job.folder, &mut |_, _| {}),
+            Of::Blobs { share, of } => Part::of_blobs(&job.folder, *share, *of),
+            Of::Bodies => Part::of_bodies(&job.folder),
             Of::Entries(below) => Part::of_entries(&job.folder, below, index),
         };
         if sender.send((number, part)).is_err() {
@@ -199,24 +238,28 @@ struct File {
 }
 
 impl Part {
-    fn of_blobs(folder: &Utf8Path) -> Result<Self> {
-        let mut sizes = HashMap::new();
-        let part = Self::of_bodies(folder, &mut |digest, stat| {
-            sizes.extend(u64::try_from(stat.st_size).ok().map(|size| (digest, size)));
+    fn of_blobs(folder: &Utf8Path, share: usize, of: usize) -> Result<Self> {
+        let mut part = Self::default();
+        let is_mine = |name: &CStr| name.to_bytes().last().map_or(0, |last| usize::from(*last)) % of == share;
+        look::each_of(folder, &is_mine, &mut |name, stat| {
+            if let Some(name) = part.aside.sort_out(folder, name, stat) {
+                match Digest::from_hex(name) {
+                    Some(digest) => part.blobs.push((digest, Seen::of(stat))),
+                    None => part.aside.other += bytes_of(stat),
+                }
+            }
+            Ok::<_, Error>(())
         })?;
-        Ok(Self { sizes, ..part })
+        Ok(part)
     }
 
-    fn of_bodies(folder: &Utf8Path, each: &mut dyn FnMut(Digest, &Stat)) -> Result<Self> {
+    fn of_bodies(folder: &Utf8Path) -> Result<Self> {
         let mut part = Self::default();
         look::each(folder, &mut |name, stat| {
-            if let Some(name) = part.sort_out(folder, name, stat) {
+            if let Some(name) = part.aside.sort_out(folder, name, stat) {
                 match Digest::from_hex(name) {
-                    Some(digest) => {
-                        part.bodies.push(Body::there(digest, bytes_of(stat)));
-                        each(digest, stat);
-                    }
-                    None => part.other += bytes_of(stat),
+                    Some(digest) => part.bodies.push(Body::there(digest, bytes_of(stat))),
+                    None => part.aside.other += bytes_of(stat),
                 }
             }
             Ok::<_, Error>(())
@@ -227,9 +270,9 @@ impl Part {
     fn of_entries(folder: &Utf8Path, below: &str, index: &Index) -> Result<Self> {
         let (mut part, mut files) = (Self::default(), Vec::new());
         look::each(folder, &mut |name, stat| {
-            let Some(name) = part.sort_out(folder, name, stat) else { return Ok(()) };
+            let Some(name) = part.aside.sort_out(folder, name, stat) else { return Ok(()) };
             match name.strip_suffix(".toml").filter(|_| look::is_file(stat)) {
-                None => part.other += bytes_of(stat),
+                None => part.aside.other += bytes_of(stat),
                 Some(stem) => files.push(File {
                     digest: Digest::from_hex(stem),
                     name: name.to_owned(),
@@ -249,26 +292,6 @@ impl Part {
         Ok(part)
     }
 
-    /// What is not to be read: files with several names, folders, unfinished files. Returns the
-    /// name of anything else.
-    fn sort_out<'a>(&mut self, folder: &Utf8Path, name: &'a CStr, stat: &Stat) -> Option<&'a str> {
-        if look::is_folder(stat) || stat.st_nlink > 1 {
-            self.rest.push(folder.as_std_path().join(OsStr::from_bytes(name.to_bytes())));
-            return None;
-        }
-        // None of ours has another name.
-        let Ok(name) = name.to_str() else {
-            self.other += bytes_of(stat);
-            return None;
-        };
-        if name.starts_with(replace::TEMPORARY) {
-            self.unfinished += bytes_of(stat);
-            self.temporary.push(folder.join(name));
-            return None;
-        }
-        Some(name)
-    }
-
     /// Adds what stands in the file of an entry, where it is understood, and that of its own URL.
     fn entry(&mut self, folder: &Utf8Path, file: &File, looking: &mut Looking) -> Result<()> {
         let used = Timestamp::from_nanosecond(file.state.modified()).unwrap_or(Timestamp::MAX);
@@ -279,7 +302,7 @@ impl Part {
         let entry = entry_at(&folder.join(&file.name))?;
         let (Some(digest), Some(entry)) = (file.digest, entry.filter(|it| is_at(&it.key, folder, file)))
         else {
-            self.other += file.bytes;
+            self.aside.other += file.bytes;
             return Ok(());
         };
         let summary = Summary::of(&entry);

@@ -4,13 +4,12 @@
 //! document that is missing or damaged, is an error.
 
 mod folders;
+mod images;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::Metadata;
-use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
@@ -18,7 +17,7 @@ use storekit::files::replace;
 use storekit::images::referrers;
 use storekit::packages::entry;
 use storekit::packages::index::Summary;
-use storekit::{Digest, Images, Key, Listed, PackageEntry, Reach, Store, Walker, trash};
+use storekit::{Digest, Images, Key, PackageEntry, Reach, Store, trash};
 
 use crate::disk::{self, Apart, Place};
 use crate::error::{Error, Result};
@@ -26,6 +25,7 @@ use crate::events::Told;
 use crate::holds::Holds;
 use crate::packages::{Body, Gathered, Packages};
 use crate::snapshot::{Image, Removed, Snapshot};
+use images::Settled;
 
 /// Reads the whole store. `told` is what its own events say, for the uses.
 ///
@@ -33,18 +33,12 @@ use crate::snapshot::{Image, Removed, Snapshot};
 /// [`Error::Unknown`]; whatever of the store cannot be read.
 pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
     let images = store.images();
-    let folders::Found { blobs, sizes, mut entries, mut bodies, unfinished, temporary, other, apart } =
-        folders::read(store)?;
-    // Files first: what an entry needs that came after them is not taken for unreferenced.
-    let mut found = Found::below(store, &apart)?;
-    found.blobs.extend(blobs.into_iter().map(|blob| (blob.digest, blob.bytes)));
-    found.unfinished += unfinished;
-    found.other += other;
-    entries.append(std::mem::take(&mut found.packages));
-    bodies.append(&mut found.bodies);
+    // Blobs first: what an entry needs that came after them is not taken for unreferenced.
+    let folders::Found { blobs, mut entries, mut bodies, mut aside, mut apart } = folders::read(store)?;
+    let blobs = Arc::new(blobs);
     let now = Timestamp::now();
     let holds = Holds::read(&images, now)?;
-    let image = |listed: Listed, reach: Reach| Image {
+    let image = |Settled { listed, reach, bytes }: Settled| Image {
         digest: listed.entry.descriptor.digest,
         saved: listed.entry.saved,
         used: Timestamp::try_from(listed.used).unwrap_or(now).min(now),
@@ -54,15 +48,27 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
         subject: referrers::subject(&listed.key, &listed.entry, &reach),
         is_disk: reach.is_disk,
         incomplete: !reach.is_whole(),
-        // What is not on the list came after it: the entry's next look sees it.
-        blobs: reach.present.into_keys().filter(|digest| found.blobs.contains_key(digest)).collect(),
-        files: found.files.get(&listed.key).copied().unwrap_or(0),
+        blobs: reach.present.into_keys().collect(),
+        files: bytes,
         names: listed.entry.names,
         origin: listed.entry.origin,
         key: listed.key,
     };
-    let mut images_now = all(&images, &Arc::new(sizes), &image)?;
+    let mut images_now = images::all(&images, &blobs, &mut aside, &image)?;
+    apart.without(&images.folder().join("keys"));
+    apart.rest.append(&mut aside.rest);
+    let mut found = Found::below(store, &apart)?;
+    let mut all_blobs: BTreeMap<_, _> = blobs.iter().map(|(digest, seen)| (*digest, seen.bytes)).collect();
+    all_blobs.append(&mut found.blobs);
+    found.unfinished += aside.unfinished;
+    found.other += aside.other;
+    found.temporary.extend(aside.temporary);
+    entries.append(std::mem::take(&mut found.packages));
+    bodies.append(&mut found.bodies);
     for image in &mut images_now {
+        // What is not on the list came after it: the entry's next look sees it.
+        image.blobs.retain(|digest| blobs.contains_key(digest) || all_blobs.contains_key(digest));
+        image.files += found.files.remove(&image.key).unwrap_or(0);
         image.pinned = holds.image(image);
     }
     let mut packages = Packages::of(entries, bodies, now);
@@ -70,9 +76,7 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
         packages.hold(|package| holds.package(package));
     }
     let packages = Arc::new(packages);
-    let counted: u64 = images_now.iter().map(|image| image.files).sum();
-    let ownerless = found.files.values().sum::<u64>() - counted;
-    found.temporary.extend(temporary);
+    let ownerless = found.files.into_values().sum::<u64>();
     let abandoned =
         images.abandoned_among(&found.temporary)? + store.packages().abandoned_among(&found.temporary);
     let room = disk::room(images.blobs().folder())?;
@@ -88,60 +92,11 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
         packages,
         contexts: found.contexts,
         events: found.events,
-        blobs: found.blobs,
+        blobs: all_blobs,
         free: room.free,
         capacity: room.capacity,
         fetch_rate: told.fetch_rate(),
     })
-}
-
-/// No thread is worth its start for fewer entries than this.
-const SHARE: usize = 512;
-
-/// The entries with what hangs on them, in their order, each as an image.
-fn all(
-    images: &Images,
-    sizes: &Arc<HashMap<Digest, u64>>,
-    image: &(impl Fn(Listed, Reach) -> Image + Sync),
-) -> Result<Vec<Image>> {
-    let listed = images.list()?;
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let share = listed.len().div_ceil(threads).max(SHARE);
-    let mut shares = Vec::new();
-    let mut rest = listed.into_iter();
-    while rest.len() > 0 {
-        shares.push(rest.by_ref().take(share).collect::<Vec<_>>());
-    }
-    let settled = thread::scope(|scope| {
-        let settle_all = |share: Vec<Listed>| {
-            let mut walker = images.walker().with_sizes(Arc::clone(sizes));
-            let settled = share.into_iter().filter_map(|it| settle(images, &mut walker, it).transpose());
-            settled.map(|it| it.map(|(listed, reach)| image(listed, reach))).collect::<Result<Vec<_>>>()
-        };
-        let threads: Vec<_> =
-            shares.into_iter().map(|share| scope.spawn(move || settle_all(share))).collect();
-        let ended = threads.into_iter().map(|it| it.join().unwrap_or_else(|cause| resume_unwind(cause)));
-        ended.collect::<Result<Vec<_>>>()
-    });
-    Ok(settled?.into_iter().flatten().collect())
-}
-
-/// Follows an entry. Where something is missing the entry is read again: a collector may have taken
-/// both, or a save may have put another in its place.
-fn settle(images: &Images, walker: &mut Walker, mut listed: Listed) -> Result<Option<(Listed, Reach)>> {
-    loop {
-        let reach = walker.reach(&listed.entry.descriptor)?;
-        if reach.is_whole() {
-            return Ok(Some((listed, reach)));
-        }
-        match images.peek(&listed.key)? {
-            None => return Ok(None),
-            Some(again) if again.entry == listed.entry => {
-                return known(&listed.key, &reach).map(|()| Some((listed, reach)));
-            }
-            Some(again) => listed = again,
-        }
-    }
 }
 
 /// # Errors

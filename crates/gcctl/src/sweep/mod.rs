@@ -8,7 +8,7 @@
 mod contexts;
 mod packages;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +26,7 @@ use toolkit::amount::Setting;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::events::{TOOL, Told};
+use crate::evicted;
 use crate::holds::Holds;
 use crate::limits::{Part, Why};
 use crate::plan::{self, Eviction, Left, Plan, Rest, Unmet};
@@ -140,7 +141,22 @@ impl Reason {
 /// cannot be moved to the trash, before anything is removed. What was done by then stands, and the
 /// store is whole.
 pub fn sweep(store: &Store, plan: &Plan, since: Timestamp, stop: &AtomicBool) -> Result<Swept> {
-    sweep_at(store, plan, since, stop, Pace::default())
+    sweep_with(Sweep::new(store, plan, stop), since)
+}
+
+/// A moment in a sweep at which no lock is held, so that others may do as they like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// The trash is emptied, nothing has gone yet.
+    Begun,
+    /// Packages have gone.
+    PackagesGone,
+    /// Entries of images have gone, their blobs are there.
+    EntriesGone,
+    /// What is needed was read ahead, no blob has gone since.
+    ReadAhead,
+    /// All has gone, index.json is as it was.
+    AllGone,
 }
 
 /// How fast a sweep works.
@@ -148,6 +164,21 @@ pub fn sweep(store: &Store, plan: &Plan, since: Timestamp, stop: &AtomicBool) ->
 pub struct Pace {
     /// How long others have the store between two steps.
     pub pause: Duration,
+}
+
+/// As [`sweep`]; `watch` is told of each moment, and the sweep goes on when it returns: for tests
+/// of what others do meanwhile.
+///
+/// # Errors
+/// As [`sweep`].
+pub fn sweep_watched(
+    store: &Store,
+    plan: &Plan,
+    since: Timestamp,
+    stop: &AtomicBool,
+    watch: &dyn Fn(Moment),
+) -> Result<Swept> {
+    sweep_with(Sweep { watch, ..Sweep::new(store, plan, stop) }, since)
 }
 
 /// As [`sweep`], at this pace.
@@ -161,13 +192,17 @@ pub fn sweep_at(
     stop: &AtomicBool,
     pace: Pace,
 ) -> Result<Swept> {
-    let mut sweep = Sweep { pace, ..Sweep::new(store, plan, stop) };
+    sweep_with(Sweep { pace, ..Sweep::new(store, plan, stop) }, since)
+}
+
+fn sweep_with(mut sweep: Sweep<'_>, since: Timestamp) -> Result<Swept> {
     sweep.check_the_trash()?;
     let run = sweep.run().or_else(|error| match error {
         // A stop ends the wait for a lock, too.
         Error::Store(storekit::Error::Locked { .. }) if sweep.stopped() => Ok(()),
         error => Err(error),
     });
+    (sweep.watch)(Moment::AllGone);
     // Also for what a failed or stopped run has removed.
     let index = sweep.derive_index();
     sweep.note_evictions();
@@ -191,6 +226,7 @@ struct Sweep<'a> {
     holds: Holds,
     pins: Vec<Option<FileState>>,
     swept: Swept,
+    watch: &'a dyn Fn(Moment),
 }
 
 impl<'a> Sweep<'a> {
@@ -202,8 +238,8 @@ impl<'a> Sweep<'a> {
         let (shred, swept) = (plan.shred, Swept::default());
         let needed = NeededBodies::new(&store.packages(), packages::doomed(plan));
         let (holds, pins) = (Holds::default(), Vec::new());
-        let pace = Pace::default();
-        Self { store, plan, images, batch, shred, stop, pace, roots, needed, holds, pins, swept }
+        let (pace, watch) = (Pace::default(), &|_| {});
+        Self { store, plan, images, batch, shred, stop, pace, roots, needed, holds, pins, swept, watch }
     }
 
     /// Whether what goes can be moved to the trash, as far as it is not deleted at once.
@@ -223,8 +259,10 @@ impl<'a> Sweep<'a> {
         let freed = self.images.sweep_unfinished()? + self.store.packages().sweep_unfinished()?;
         self.count(freed, false);
         self.swept.unfinished = freed;
+        (self.watch)(Moment::Begun);
         // What is deleted at once comes first: a full disk has room then.
         self.take_packages()?;
+        (self.watch)(Moment::PackagesGone);
         if self.plan.contexts > 0 {
             self.swept.contexts = contexts::remove(self.store)?;
         }
@@ -236,7 +274,9 @@ impl<'a> Sweep<'a> {
         }
         let of_images = plan.images.iter().flat_map(|image| &image.blobs).map(|digest| (*digest, false));
         let idle = plan.blobs.iter().map(|blob| (blob.digest, true));
+        (self.watch)(Moment::EntriesGone);
         self.roots.read_ahead();
+        (self.watch)(Moment::ReadAhead);
         self.in_steps(of_images.chain(idle), Self::take_blob)
     }
 
@@ -409,11 +449,16 @@ impl<'a> Sweep<'a> {
     }
 
     fn note_evictions(&self) {
+        let needed = evicted::needed_of_images(self.plan);
+        let needed: HashMap<_, _> = self.plan.images.iter().map(|image| &image.key).zip(needed).collect();
         for image in &self.swept.images {
             let event = Event::new(TOOL, Kind::Evict, &image.key, Timestamp::now());
+            let (bytes, limit) = (Some(image.bytes), Some(image.why.name().into_owned()));
+            let needed = needed.get(&image.key).copied().flatten();
             // Statistics only: a store that has no room for a line goes without.
-            let _ = self.store.events().record(&Event { bytes: Some(image.bytes), ..event });
+            let _ = self.store.events().record(&Event { bytes, limit, needed, ..event });
         }
+        evicted::note(self.store, self.plan, &self.swept.packages, Timestamp::now());
         let _ = self.store.events().tidy();
     }
 

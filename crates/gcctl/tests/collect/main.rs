@@ -21,6 +21,7 @@ use storekit::oci::MANIFEST;
 use storekit::{Descriptor, Event, Key, Kind};
 
 mod background;
+mod books;
 mod engines;
 mod index;
 mod limits;
@@ -516,7 +517,12 @@ fn the_manual_is_as_it_was_reviewed() {
     for page in [
         "",
         "ls ",
+        "info ",
         "df ",
+        "stats ",
+        "report ",
+        "verify ",
+        "what-if ",
         "plan ",
         "apply ",
         "run ",

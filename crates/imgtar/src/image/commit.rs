@@ -170,6 +170,7 @@ pub(crate) fn commit(
         Committed::Saved => {
             let mut event = Event::new("imgtar", Kind::Save, key, Timestamp::now());
             event.seconds = entry.build_seconds;
+            event.bytes = Some(leases.iter().map(storekit::Lease::size).sum());
             // A note for statistics: a save that cannot be noted is a save.
             let _ = store.events().record(&event);
             Ok((true, entry))

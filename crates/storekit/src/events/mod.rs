@@ -56,6 +56,12 @@ pub struct Event {
     /// Where else images came from or went to, by its name in larder.toml; `machine` is this store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier: Option<String>,
+    /// The limit for which something was removed: `max-size`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
+    /// With how much this limit would have kept it: bytes, a number of images, or seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needed: Option<u64>,
 }
 
 /// Kinds of events.
@@ -97,6 +103,8 @@ impl Event {
             seconds: None,
             count: None,
             tier: None,
+            limit: None,
+            needed: None,
         }
     }
 
@@ -104,8 +112,8 @@ impl Event {
     #[must_use]
     pub fn counted(tool: &str, kind: Kind, count: u64, bytes: u64, now: Timestamp) -> Self {
         let (count, bytes) = (Some(count), Some(bytes));
-        let (key, seconds, tier) = (None, None, None);
-        Self { time: now, tool: tool.to_owned(), kind, key, bytes, seconds, count, tier }
+        let (key, seconds, tier, limit, needed) = (None, None, None, None, None);
+        Self { time: now, tool: tool.to_owned(), kind, key, bytes, seconds, count, tier, limit, needed }
     }
 }
 

@@ -97,6 +97,7 @@ fn add(sums: &mut BTreeMap<Same, Event>, event: Event) {
     sum.count = Some(times(sum).saturating_add(times(&event)));
     sum.bytes = both(sum.bytes, event.bytes, u64::saturating_add);
     sum.seconds = both(sum.seconds, event.seconds, |one, other| one + other);
+    // The limit is that of the first time.
     let time = if kind == Kind::Evict { Timestamp::min } else { Timestamp::max };
     sum.time = time(sum.time, event.time);
 }

@@ -41,7 +41,10 @@ impl Images {
     /// Adopts what another tool has written into index.json, and makes index.json where it is
     /// missing or damaged. Returns whether there was anything to do, and whether it could be done:
     /// in a store that cannot be written to nothing is, and that is not an error.
-    pub(crate) fn adopt(&self) -> Result<bool> {
+    ///
+    /// # Errors
+    /// I/O errors, [`Error::Locked`].
+    pub fn adopt(&self) -> Result<bool> {
         let settled = match self.read_index()? {
             Found::Index(foreign) => foreign.is_empty(),
             // A clone that holds key files alone.

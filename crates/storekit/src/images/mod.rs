@@ -11,6 +11,7 @@ pub(crate) mod index_file;
 pub(crate) mod listing;
 pub mod lookup;
 pub(crate) mod names;
+pub mod notes;
 pub mod origin;
 pub mod pins;
 pub mod reach;

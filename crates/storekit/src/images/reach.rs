@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::Digest;
 use crate::blobs::Blobs;
+use crate::digest::{Digest, DigestMap};
 use crate::error::{Error, Result};
+use crate::files::look::Seen;
 use crate::oci::{DOCUMENT_CAP, Descriptor, Links};
 
 /// Indexes nest at most this deep; deeper ones are refused.
@@ -26,6 +27,10 @@ pub struct Reach {
     pub subject: Option<Digest>,
     /// Whether the descriptor's own document is a disk's, and not an image's.
     pub is_disk: bool,
+    /// The documents among those that are there.
+    pub documents: BTreeSet<Digest>,
+    /// Whether there are layers that are to be had elsewhere and are not there.
+    pub is_elsewhere: bool,
 }
 
 impl Reach {
@@ -53,7 +58,7 @@ impl Reach {
 pub struct Walker {
     blobs: Blobs,
     read: HashMap<Digest, Arc<Read>>,
-    sizes: Arc<HashMap<Digest, u64>>,
+    seen: Arc<DigestMap<Seen>>,
 }
 
 /// What a document says.
@@ -66,14 +71,14 @@ struct Read {
 
 impl Walker {
     pub(crate) fn new(blobs: Blobs) -> Self {
-        Self { blobs, read: HashMap::new(), sizes: Arc::default() }
+        Self { blobs, read: HashMap::new(), seen: Arc::default() }
     }
 
     /// One that takes the sizes of blobs from a list of the folder that was just made, and does not
     /// look at each file again: a layer that went since then counts as there.
     #[must_use]
-    pub fn with_sizes(self, sizes: Arc<HashMap<Digest, u64>>) -> Self {
-        Self { sizes, ..self }
+    pub fn with_seen(self, seen: Arc<DigestMap<Seen>>) -> Self {
+        Self { seen, ..self }
     }
 
     /// All blobs that `root` needs, itself included. A layer with `urls` need not be there.
@@ -92,13 +97,16 @@ impl Walker {
         if reach.present.contains_key(&digest) || reach.missing.contains(&digest) {
             return Ok(());
         }
-        let size = match self.sizes.get(&digest) {
-            Some(size) => Some(*size),
+        let size = match self.seen.get(&digest) {
+            Some(seen) => Some(seen.size),
             None => self.blobs.size(&digest)?,
         };
         match size {
             Some(size) if size == descriptor.size => reach.present.insert(digest, size),
-            None if !descriptor.urls.is_empty() => return Ok(()),
+            None if !descriptor.urls.is_empty() => {
+                reach.is_elsewhere = true;
+                return Ok(());
+            }
             _ => {
                 reach.lack(descriptor);
                 return Ok(());
@@ -118,6 +126,7 @@ impl Walker {
             }
             read => read?,
         };
+        reach.documents.insert(digest);
         if depth == 0 {
             reach.subject = read.subject;
             reach.is_disk = read.is_disk;

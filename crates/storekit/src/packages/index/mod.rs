@@ -23,6 +23,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Packages;
 use crate::digest::Digest;
+use crate::files::packed::take_text;
 
 pub use record::{Section, Summary};
 pub use update::{Looked, Looking, Update};
@@ -114,7 +115,7 @@ fn read_at(file: &File, at: u64, length: u64) -> io::Result<Vec<u8>> {
 fn sections(mut directory: &[u8], end: u64) -> Option<BTreeMap<String, Place>> {
     let mut sections = BTreeMap::new();
     while !directory.is_empty() {
-        let name = record::take_text(&mut directory)?;
+        let name = take_text(&mut directory)?;
         let (at, rest) = directory.split_first_chunk::<8>()?;
         let (length, rest) = rest.split_first_chunk::<8>()?;
         let (digest, rest) = rest.split_first_chunk::<32>()?;

@@ -1,9 +1,7 @@
 //! What is noted of one entry, and of all in a folder.
-//!
-//! Numbers of lengths are written in groups of seven bits, the lowest first, each but the last with
-//! its highest bit set.
 
 use crate::digest::Digest;
+use crate::files::packed::{put_number, put_text, take, take_digest, take_number, take_text};
 use crate::files::state::FileState;
 use crate::packages::entry::{Level, PackageEntry};
 
@@ -170,60 +168,9 @@ pub(super) fn put(to: &mut Vec<u8>, name: &Digest, state: &FileState, summary: &
     }
 }
 
-fn put_number(to: &mut Vec<u8>, mut number: u64) {
-    while number > 0x7f {
-        to.push(number.to_le_bytes()[0] | 0x80);
-        number >>= 7;
-    }
-    to.push(number.to_le_bytes()[0]);
-}
-
-pub(super) fn put_text(to: &mut Vec<u8>, text: &str) {
-    put_number(to, text.len() as u64);
-    to.extend_from_slice(text.as_bytes());
-}
-
-fn take<'a>(from: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
-    let (taken, rest) = from.split_at_checked(length)?;
-    *from = rest;
-    Some(taken)
-}
-
-fn take_number(from: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..63).step_by(7) {
-        let byte = *take(from, 1)?.first()?;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(number);
-        }
-    }
-    None
-}
-
-pub(super) fn take_text<'a>(from: &mut &'a [u8]) -> Option<&'a str> {
-    let length = usize::try_from(take_number(from)?).ok()?;
-    std::str::from_utf8(take(from, length)?).ok()
-}
-
-fn take_digest(from: &mut &[u8]) -> Option<Digest> {
-    take(from, 32)?.first_chunk().map(|bytes| Digest::from_bytes(*bytes))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_number_is_read_as_it_was_written() {
-        for number in [0, 1, 127, 128, 300, u64::from(u32::MAX), (1 << 62) - 1] {
-            let mut bytes = Vec::new();
-            put_number(&mut bytes, number);
-            assert_eq!(take_number(&mut bytes.as_slice()), Some(number));
-        }
-        assert_eq!(take_number(&mut [0xff; 20].as_slice()), None);
-        assert_eq!(take_number(&mut [0x80].as_slice()), None);
-    }
 
     /// Whatever stands in a record, reading it ends, and never with a panic.
     #[test]

@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use super::*;
 use crate::error::Error;
 use crate::files::look;
+use crate::files::packed::put_text;
 use crate::files::state::FileState;
 use crate::packages::FoundPackage;
 use crate::packages::entry::{PackageEntry, PackageKey};
@@ -205,7 +206,7 @@ fn lengths_that_are_made_up_are_not_believed() {
     let path = store.packages().index_path();
     for (at, length) in [(0, u64::MAX), (u64::MAX, 1), (BEGIN.len() as u64, CAP + 1), (1 << 40, 1 << 20)] {
         let mut directory = Vec::new();
-        record::put_text(&mut directory, "up/00");
+        put_text(&mut directory, "up/00");
         directory.extend_from_slice(&at.to_le_bytes());
         directory.extend_from_slice(&length.to_le_bytes());
         directory.extend_from_slice(&[0; 32]);

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use super::record::{put, put_text};
+use super::record::put;
 use super::{BEGIN, CAP, END, Index, Place, Section, Summary};
 use crate::digest::Digest;
 use crate::error::{At, Result};
+use crate::files::packed::put_text;
 use crate::files::replace::{Durability, Staged};
 use crate::files::state::FileState;
 use crate::packages::Packages;

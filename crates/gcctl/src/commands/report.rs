@@ -1,0 +1,43 @@
+//! `report`: one page about a store.
+
+use camino::Utf8Path;
+use jiff::{SignedDuration, Timestamp};
+use storekit::Store;
+use storekit::files::replace::{self, Durability};
+use toolkit::Outcome;
+
+use super::console::Console;
+use crate::error::{Error, Result};
+use crate::events::Told;
+use crate::limits::Limits;
+use crate::plan;
+use crate::report::{DAYS, Report};
+use crate::stats::Stats;
+use crate::survey::survey;
+
+/// Writes the page to a file, whole or not at all, or to the console where `output` is `-`.
+///
+/// # Errors
+/// A store that cannot be read, an output that cannot be written.
+pub fn report(
+    store: &Store,
+    output: &Utf8Path,
+    limits: &Limits,
+    console: &mut Console<'_>,
+) -> Result<Outcome> {
+    let snapshot = survey(store, &Told::by(store, Timestamp::now())?)?;
+    let mut stats = Stats::default();
+    let span = SignedDuration::from_hours(24 * i64::from(DAYS - 1));
+    let first = snapshot.now.checked_sub(span).unwrap_or(Timestamp::MIN);
+    store.events().each(Some(first), |event| stats.add(&event))?;
+    let plan = plan::decide(&snapshot, limits);
+    let report = Report { store: store.root().as_str(), snapshot: &snapshot, stats: &stats, plan: &plan };
+    let page = report.html();
+    if output == "-" {
+        console.out.write_all(page.as_bytes()).map_err(Error::output)?;
+    } else {
+        replace::replace(output, page.as_bytes(), Durability::Unsynced)?;
+        console.say(format!("wrote {output}"));
+    }
+    console.flush().map(|()| Outcome::Yes)
+}

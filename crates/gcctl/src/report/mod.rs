@@ -1,0 +1,64 @@
+//! `report`: one page about a store, for people.
+//!
+//! Pure: what it shows is handed in. The page is whole in itself: no script, no file beside it,
+//! nothing from the network; pictures are drawn here. Every name on it comes from anybody, and is
+//! written by [`text::escaped`] alone. It is well-formed XML, too.
+
+mod chart;
+mod disk;
+mod page;
+mod text;
+mod treemap;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+
+use crate::plan::Plan;
+use crate::snapshot::Snapshot;
+use crate::stats::Stats;
+
+pub use chart::Day;
+pub use disk::{Group, Part, groups};
+
+/// So many days are shown.
+pub const DAYS: u32 = 30;
+
+/// What a page is about.
+pub struct Report<'a> {
+    /// The store's folder.
+    pub store: &'a str,
+    /// What it holds.
+    pub snapshot: &'a Snapshot,
+    /// How well the caches did in the last [`DAYS`] days.
+    pub stats: &'a Stats,
+    /// What the next run would remove.
+    pub plan: &'a Plan,
+}
+
+impl Report<'_> {
+    /// The page.
+    #[must_use]
+    pub fn html(&self) -> String {
+        page::html(self)
+    }
+
+    /// The days up to now, each with its shares of hits.
+    fn days(&self) -> Vec<Day> {
+        let today = date(self.snapshot.now);
+        let first = today.checked_sub((i64::from(DAYS) - 1).days()).unwrap_or(Date::MIN);
+        let days = first.series(1.day()).take_while(|day| *day <= today).take(DAYS as usize);
+        days.map(|date| {
+            let (images, packages) = self.stats.rates(date);
+            Day { date, images, packages }
+        })
+        .collect()
+    }
+}
+
+fn date(time: Timestamp) -> Date {
+    time.to_zoned(TimeZone::UTC).date()
+}
+
+#[cfg(test)]
+mod tests;

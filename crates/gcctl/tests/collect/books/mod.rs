@@ -1,0 +1,9 @@
+//! What is on the books: lists, what would be free, what happened, whether it is sound.
+
+mod info;
+mod kinds;
+mod notes;
+mod report;
+mod thrash;
+mod verify;
+mod what_if;
