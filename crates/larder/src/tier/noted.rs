@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use storekit::{Origin, Remark};
 
-use super::reach::{State, Tiers, Trouble};
+use super::reach::Tiers;
+use super::reached::{State, Trouble};
 use crate::process::runner::RunError;
 
 /// What is noted with an image in a tier. Nothing of it is known to be true.

@@ -5,7 +5,8 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
 
-use super::reach::{Tiers, Trouble};
+use super::reach::Tiers;
+use super::reached::Trouble;
 
 /// The keys that wait for each tier. Each tier has a thread of its own, which sends one image after
 /// the other: a blob that two of them share moves once. The threads end when all is sent that was

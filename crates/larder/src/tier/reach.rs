@@ -1,24 +1,19 @@
 //! Tiers, as a bake uses them: by `imgtar`, and never relied on.
 
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::Deserialize;
 
-use super::noted::Known;
+use super::answer::{is_kept, is_saved, is_unable, moved};
+use super::reached::{Asked, MARGIN, Reached, State, Tally, Trouble, locked};
 use super::route::Route;
 use super::seen::Seen;
 use crate::config::tiers::tier::Tier;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, code};
 use crate::process::tools::Tools;
-
-/// How much longer than a tier may keep silent a question to it may take in all.
-const MARGIN: Duration = Duration::from_secs(1);
 
 /// The tiers of one run.
 pub(crate) struct Tiers<'a> {
@@ -28,78 +23,6 @@ pub(crate) struct Tiers<'a> {
     pub(super) all: Vec<Reached<'a>>,
     read: Vec<usize>,
     write: Vec<usize>,
-}
-
-/// A tier, and what is known of it.
-pub(super) struct Reached<'a> {
-    pub(super) tier: &'a Tier,
-    state: Mutex<State>,
-    changed: Condvar,
-    tally: Mutex<Tally>,
-    pub(super) noted: Mutex<Known>,
-    /// What was found to be damaged in it.
-    damage: Mutex<Damage>,
-    /// Whether it is known to keep what is damaged.
-    keeps_damage: AtomicBool,
-    /// What it was seen to have.
-    seen: Seen,
-    /// How long its slow answers were waited for.
-    slow: Mutex<Duration>,
-}
-
-/// What of a tier is damaged: each counts as missing, for its key alone.
-#[derive(Default)]
-struct Damage {
-    keys: BTreeSet<String>,
-    /// Those of them that the tier could not answer for.
-    unable: BTreeSet<String>,
-    /// What `imgtar` said of the first.
-    said: Vec<u8>,
-    first: String,
-}
-
-/// What is known of a tier in this run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    /// It was not asked yet.
-    Unknown,
-    /// Somebody waits for its first answer.
-    Asked,
-    /// It answers.
-    Up,
-    /// It answers, and takes nothing.
-    Unwritable,
-    /// It is left out.
-    Down,
-}
-
-/// What a tier gave and took in this run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    /// How many images came from it.
-    pub(crate) given: usize,
-    /// How many bytes of blobs came.
-    pub(crate) given_bytes: u64,
-    /// How many images went to it.
-    pub(crate) taken: usize,
-    /// How many bytes of blobs went.
-    pub(crate) taken_bytes: u64,
-}
-
-/// Why a tier is left out; told once in a run.
-#[derive(Clone, Debug)]
-pub(crate) struct Trouble {
-    /// What happens to it.
-    pub(crate) message: String,
-    /// What `imgtar` said.
-    pub(crate) said: Vec<u8>,
-}
-
-/// What a tier said.
-enum Asked<T> {
-    Answer(T),
-    /// It is left out. The reason goes to the one who found out.
-    LeftOut(Option<Trouble>),
 }
 
 /// Where an image stands.
@@ -125,35 +48,6 @@ pub(crate) enum Pulled {
 
 /// A command's exit code, what it wrote and what it said.
 type Ended = (Option<u8>, Vec<u8>, Vec<u8>);
-
-/// What `imgtar pull --json` and `push --json` say of the bytes.
-#[derive(Deserialize)]
-struct Moved {
-    #[serde(default)]
-    moved_bytes: u64,
-    #[serde(default)]
-    saved: bool,
-}
-
-/// What imgtar says with `--json` of a place that is slow.
-#[derive(Deserialize)]
-struct Slow {
-    slow_seconds: f64,
-}
-
-/// What imgtar says with `--json` where a place answers, and could not do what it was asked for.
-#[derive(Deserialize)]
-struct Unable {
-    #[expect(dead_code, reason = "that it is there says all")]
-    server_error: u16,
-}
-
-/// What `imgtar push --json` says where a place keeps what is damaged.
-#[derive(Deserialize)]
-struct Kept {
-    #[expect(dead_code, reason = "that it is there says all")]
-    kept_damaged: String,
-}
 
 impl<'a> Tiers<'a> {
     /// The tiers of the route; none of them is asked yet. `store` is handed to imgtar as `--store`.
@@ -489,150 +383,7 @@ fn on_within(tier: &Tier, patience: Duration, cmd: Cmd) -> Cmd {
     tier.signed_by.iter().fold(cmd, |cmd, key| cmd.arg("--signed-by").path(key))
 }
 
-/// The lines of an answer that are of this kind.
-fn lines<'a, T: Deserialize<'a>>(answer: &'a [u8]) -> impl Iterator<Item = T> {
-    answer.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
-}
-
-/// Whether a push has written the entry.
-fn is_saved(answer: &[u8]) -> bool {
-    lines::<Moved>(answer).any(|moved| moved.saved)
-}
-
-fn moved(answer: &[u8]) -> u64 {
-    lines::<Moved>(answer).map(|line| line.moved_bytes).fold(0, u64::saturating_add)
-}
-
-/// How long slow answers were waited for.
-fn slow_of(answer: &[u8]) -> Duration {
-    let each = lines::<Slow>(answer).filter_map(|line| Duration::try_from_secs_f64(line.slow_seconds).ok());
-    each.fold(Duration::ZERO, Duration::saturating_add)
-}
-
-/// Whether the answer says that the place could not do what it was asked for.
-fn is_unable(answer: &[u8]) -> bool {
-    lines::<Unable>(answer).next().is_some()
-}
-
-/// Whether the answer of a push says that the place keeps what is damaged.
-fn is_kept(answer: &[u8]) -> bool {
-    lines::<Kept>(answer).next().is_some()
-}
-
 /// So much of a key as people are shown.
 fn short(key: &str) -> &str {
     key.get(..12).unwrap_or(key)
-}
-
-impl<'a> Reached<'a> {
-    fn new(tier: &'a Tier) -> Self {
-        Self {
-            tier,
-            state: Mutex::new(State::Unknown),
-            changed: Condvar::new(),
-            tally: Mutex::default(),
-            noted: Mutex::default(),
-            damage: Mutex::default(),
-            keeps_damage: AtomicBool::new(false),
-            seen: Seen::default(),
-            slow: Mutex::default(),
-        }
-    }
-
-    pub(super) fn state(&self) -> State {
-        *locked(&self.state)
-    }
-
-    /// Whether it can be written, as far as is known.
-    fn is_open(&self) -> bool {
-        !matches!(self.state(), State::Down | State::Unwritable)
-    }
-
-    pub(super) fn limit(&self) -> Duration {
-        self.tier.timeout.0.saturating_add(MARGIN)
-    }
-
-    /// How long it may take still.
-    fn left(&self) -> Duration {
-        self.tier.timeout.0.saturating_sub(*locked(&self.slow))
-    }
-
-    /// Counts what an answer says of slow answers: whether it is too slow by now.
-    fn waited(&self, answer: &[u8]) -> bool {
-        let mut slow = locked(&self.slow);
-        *slow = slow.saturating_add(slow_of(answer));
-        *slow >= self.tier.timeout.0
-    }
-
-    /// Notes that it answers, and not for this key. Not where that is so of another one, too: then
-    /// it is the tier's own trouble.
-    fn is_unable_for(&self, key: &str) -> bool {
-        let mut damage = locked(&self.damage);
-        damage.unable.insert(key.to_owned());
-        damage.unable.len() == 1
-    }
-
-    fn too_slow(&self) -> Vec<u8> {
-        let slow = locked(&self.slow).as_secs_f64();
-        let timeout = self.tier.timeout.0.as_secs();
-        format!("it answers too slowly: {slow:.1} s were waited for, and its `timeout` is {timeout}s\n")
-            .into_bytes()
-    }
-
-    /// Asks the tier, unless it is left out. The first question of a run is alone: the others wait
-    /// for what comes of it, so that a tier which does not answer costs its timeout once.
-    fn ask<T>(
-        &self,
-        question: impl FnOnce() -> Result<Result<T, Vec<u8>>, RunError>,
-    ) -> Result<Asked<T>, RunError> {
-        {
-            let state = locked(&self.state);
-            let waited = self.changed.wait_while(state, |state| *state == State::Asked);
-            let mut state = waited.unwrap_or_else(PoisonError::into_inner);
-            match *state {
-                State::Down => return Ok(Asked::LeftOut(None)),
-                State::Unknown => *state = State::Asked,
-                State::Asked | State::Up | State::Unwritable => {}
-            }
-        }
-        let answer = question();
-        let settled = match &answer {
-            Ok(Ok(_)) => State::Up,
-            _ => State::Down,
-        };
-        let mut state = locked(&self.state);
-        let was_known = *state == State::Down;
-        if *state != State::Unwritable || settled == State::Down {
-            *state = settled;
-        }
-        drop(state);
-        self.changed.notify_all();
-        Ok(match answer? {
-            Ok(answer) => Asked::Answer(answer),
-            Err(said) => Asked::LeftOut((!was_known).then(|| self.trouble(State::Down, said))),
-        })
-    }
-
-    /// Leaves it out from now on; the reason, if that is news.
-    fn leave_out(&self, how: State, said: Vec<u8>) -> Option<Trouble> {
-        let mut state = locked(&self.state);
-        let is_news = !matches!(*state, State::Down | State::Unwritable);
-        *state = how;
-        drop(state);
-        self.changed.notify_all();
-        is_news.then(|| self.trouble(how, said))
-    }
-
-    fn trouble(&self, how: State, said: Vec<u8>) -> Trouble {
-        let tier = &self.tier.name;
-        let message = match how {
-            State::Unwritable => format!("nothing more is written to the tier `{tier}` in this run"),
-            _ => format!("the tier `{tier}` is left out of the rest of this run"),
-        };
-        Trouble { message, said }
-    }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

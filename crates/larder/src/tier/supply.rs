@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use super::queue::Queue;
-use super::reach::{Pulled, Tiers, Trouble};
+use super::reach::{Pulled, Tiers};
+use super::reached::Trouble;
 use crate::config::tiers::tier::PATIENCE;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, code};

@@ -20,7 +20,7 @@ use tokio::time::sleep;
 
 use crate::config::Limits;
 use crate::response::body::Body;
-use crate::server::Client;
+use crate::server::client::Client;
 use crate::server::short_path;
 use crate::wire::guard::{Guard, Watch};
 

@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::config::Limits;
 use crate::observe::meter::Meter;
-use crate::server::Client;
+use crate::server::client::Client;
 use crate::server::simple_request::SimpleRequest;
 use crate::wire::guard::{Guard, Step, Wire};
 

@@ -1,0 +1,418 @@
+//! One client's connection: each of its requests to the right place, and what is noted of it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use http::{Method, Request, Response, StatusCode, Uri};
+use hyper::body::Incoming;
+use storekit::{Level, StoredResponse};
+use tokio::sync::watch;
+
+use crate::cache::{self, Cache};
+use crate::config::Config;
+use crate::config::target::{NoTarget, may_reach, registry_path, target_for};
+use crate::ecosystem::Package;
+use crate::ecosystem::ruling::Ruling;
+use crate::index::{self, Plan, login};
+use crate::observe::meter::{self, Line, Meter, add};
+use crate::observe::record::{Note, Visit};
+use crate::proxy::lookup::{Handled, Lookup, UPSTREAM_FAILED};
+use crate::proxy::tunnel;
+use crate::response::body::Body;
+use crate::response::location;
+use crate::response::reply::{Reason, for_yarn_classic, is_yarn_classic, own};
+use crate::rules::cache_status::{CACHE_STATUS, CacheStatus, Forward};
+use crate::rules::{hop, max_forwards};
+use crate::server::hit;
+use crate::server::short_path::ShortAnswer;
+use crate::server::simple_request::SimpleRequest;
+use crate::wire::guard::{Draining, Refused, Wire, stands_in};
+use crate::wire::seat::Seat;
+
+const HEALTH: &str = "/healthz";
+const METRICS: &str = "/metrics";
+
+/// Whether this is asked of the program itself.
+pub(crate) fn is_own(url: &Uri) -> bool {
+    url.authority().is_none() && matches!(url.path(), HEALTH | METRICS)
+}
+
+/// The answer to an OPTIONS that is for this proxy: what it does for any URL.
+fn allowed() -> Response<Body> {
+    let mut response = own(StatusCode::OK, "`Max-Forwards: 0`: this proxy answers", None);
+    let methods = http::HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    response.headers_mut().insert(http::header::ALLOW, methods);
+    response
+}
+
+/// What this cache itself says of the answer: the last to speak, after those nearer to the server.
+fn own_status(headers: &http::HeaderMap) -> Option<String> {
+    let last = headers.get_all(CACHE_STATUS).iter().next_back()?;
+    last.to_str().ok().map(str::to_owned)
+}
+
+/// One client's connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(super) cache: Arc<Cache>,
+    pub(super) wire: Arc<Wire>,
+    pub(super) peer: SocketAddr,
+    /// Held by every request under way.
+    pub(super) busy: Arc<()>,
+    pub(super) seat: Arc<Seat>,
+    /// Says when the server is to end.
+    pub(super) stops: watch::Receiver<bool>,
+    /// The entrance that it came in by, if it was one.
+    pub(super) visit: Option<Visit>,
+    /// What the answer is of that is being made: on a connection, one at a time.
+    pub(super) noting: Mutex<Option<Box<Note>>>,
+}
+
+impl Client {
+    /// Whether nothing is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.busy) == 1 && !self.wire.is_writing()
+    }
+
+    /// Whether nothing is under way, and nothing of a next request has come.
+    pub(crate) fn is_between_requests(&self) -> bool {
+        self.is_idle() && self.wire.is_between_requests()
+    }
+
+    /// Watches the connection from now on, when the server is to end.
+    pub(crate) fn draining(&self) -> Draining {
+        Draining::new(&self.wire, &self.cache.queues)
+    }
+
+    /// Whether nothing has moved for so long that the connection is to end. It is counted then.
+    pub(crate) fn is_drained(&self, draining: &mut Draining) -> bool {
+        let patience = self.cache.config().limits.drain;
+        let over = draining.is_over(&self.wire, &self.cache.queues, patience);
+        add(&self.cache.counts.cut, u64::from(over));
+        over
+    }
+
+    /// Answers a request.
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let busy = Arc::clone(&self.busy);
+        let refused = stands_in(request.headers()).then(|| self.wire.refused()).flatten();
+        let mut line = self.line(request.method(), request.uri());
+        let (old, asked) = (request.version() == http::Version::HTTP_10, request.uri().clone());
+        let is_classic = is_yarn_classic(request.headers());
+        let (slot, refused) = (tunnel::Slot::default(), refused.as_ref());
+        let (mut response, result) = match refused {
+            Some(Refused { refusal, .. }) => self.refuse(refusal.status, refusal.reason),
+            None => self.dispatch(request, &slot).await,
+        };
+        // What is not there, or will be asked for again with credentials, is no trouble.
+        let is_trouble = response.status().is_server_error() || response.status() == StatusCode::FORBIDDEN;
+        if let Some(Reason(reason)) = response.extensions_mut().remove().filter(|_| is_trouble) {
+            // Some do not say of what.
+            let names_it = reason.contains("://");
+            // A query may be a signature that gives access.
+            let asked = asked.to_string();
+            let place = asked.split('?').next().unwrap_or_default();
+            let reason = reason.replace(&asked, place);
+            if is_classic {
+                response = for_yarn_classic(response, &reason);
+            }
+            self.cache.refusals.note(if names_it { reason } else { format!("{place}: {reason}") });
+        }
+        if let (Some(line), Some(refused)) = (&mut line, refused) {
+            line.show(&refused.line);
+        }
+        let line = line.map(|mut line| {
+            line.status = response.status().as_u16();
+            line.result = result;
+            line.cache = own_status(response.headers());
+            line
+        });
+        let mut meter = Meter::new(Arc::clone(&self.cache.counts), result, line, busy);
+        if let Some(visit) = &self.visit {
+            meter = meter.noted_by(&visit.recorder, self.noted(&mut response));
+        }
+        if result == meter::Result::Tunnel {
+            slot.put(meter);
+            return response;
+        }
+        if hyper::body::Body::is_end_stream(response.body()) {
+            meter.set_whole();
+        } else if old && hyper::body::Body::size_hint(response.body()).exact().is_none() {
+            self.wire.end_marks_the_answer();
+        }
+        let body = std::mem::replace(response.body_mut(), Body::empty());
+        *response.body_mut() = body.metered(meter);
+        response
+    }
+
+    /// Answers a request on the short way, if that leads there.
+    pub(crate) fn quick(&self, plain: &SimpleRequest<'_>) -> Option<ShortAnswer> {
+        let config = self.cache.config();
+        if !config.clients.knows(self.peer.ip()) {
+            return None;
+        }
+        let hit = hit::find(&self.cache, &config, plain)?;
+        let method = if plain.head_only { Method::HEAD } else { Method::GET };
+        let line = self.line(&method, &hit.place.url).map(|mut line| {
+            line.status = 200;
+            line.result = meter::Result::Hit;
+            line.cache = Some(hit.head.status.to_string());
+            line
+        });
+        let mut meter =
+            Meter::new(Arc::clone(&self.cache.counts), meter::Result::Hit, line, Arc::clone(&self.busy));
+        if let Some(visit) = &self.visit {
+            let note = || Note {
+                key: hit.place.spot.key.clone(),
+                flight: None,
+                stored: Some(Arc::clone(&hit.stored)),
+            };
+            meter = meter.noted_by(&visit.recorder, (!plain.head_only).then(note).map(Box::new));
+        }
+        add(&self.cache.counts.quick, 1);
+        let end = if plain.head_only { 0 } else { hit.size };
+        Some(ShortAnswer { head: hit.head.bytes.clone(), file: hit.file, at: 0, end, meter })
+    }
+
+    /// The line of the access log, if there is one.
+    fn line(&self, method: &Method, url: &Uri) -> Option<Box<Line>> {
+        let log = self.cache.access()?;
+        let line = Line {
+            time: jiff::Timestamp::now(),
+            client: Some(self.peer.ip().to_canonical()),
+            method: method.to_string(),
+            url: url.to_string(),
+            request: None,
+            status: 0,
+            result: meter::Result::Own,
+            cache: None,
+            bytes: 0,
+            received: None,
+            seconds: 0.0,
+            whole: false,
+            ends: (log, Instant::now()),
+        };
+        Some(Box::new(line))
+    }
+
+    async fn dispatch(
+        &self,
+        mut request: Request<Incoming>,
+        slot: &tunnel::Slot,
+    ) -> (Response<Body>, meter::Result) {
+        let config = self.cache.config();
+        // A known client may bring it as well: it is taken off all the same.
+        let has_token = tunnel::has_token(&config.clients, request.headers_mut());
+        if !has_token && !config.clients.knows(self.peer.ip()) {
+            // A client that asks for a path takes this for the server itself.
+            let as_proxy = *request.method() == Method::CONNECT || request.uri().authority().is_some();
+            return self.refuse(if as_proxy { 407 } else { 401 }, "a token is needed");
+        }
+        if self.is_looping(&request) {
+            return self.refuse(508, "the request came back to this proxy: it goes in a loop");
+        }
+        let method = request.method().clone();
+        if !max_forwards::goes_on(&method, request.headers_mut()) {
+            return (allowed(), meter::Result::Own);
+        }
+        match method {
+            Method::CONNECT => {
+                self.note(|| Note::of_tunnel(request.uri()));
+                tunnel::connect(&self.cache, &config, request, self.end(slot)).await
+            }
+            Method::TRACE => self.refuse(405, "TRACE is not answered"),
+            _ => match self.own(&request) {
+                Some(response) => (response, meter::Result::Own),
+                None => self.challenging(config, request).await,
+            },
+        }
+    }
+
+    /// The same as [`Self::proxy`]; a registry's client is told to bring its credentials here.
+    async fn challenging(
+        &self,
+        config: Arc<Config>,
+        request: Request<Incoming>,
+    ) -> (Response<Body>, meter::Result) {
+        let is_registry = registry_path(&config, request.uri()).is_some();
+        // What a client reaches by itself, through the forward door, speaks for itself.
+        let is_met_here = is_registry && !may_reach(&config, request.uri());
+        let here = is_met_here.then(|| index::here(&config, request.headers()));
+        let ranges = login::ranges(&config, request.method(), request.uri(), request.headers());
+        let (mut response, result) = self.proxy(Arc::clone(&config), request).await;
+        if let Some(here) = here.filter(|_| response.status() == StatusCode::UNAUTHORIZED) {
+            login::challenge(&here, response.headers_mut());
+        }
+        if let Some(ranges) = ranges.filter(|_| is_registry && response.status() == StatusCode::OK) {
+            response.headers_mut().insert(http::header::LOCATION, ranges);
+        }
+        (response, result)
+    }
+
+    /// What a tunnel has to know of its client's side.
+    fn end(&self, slot: &tunnel::Slot) -> tunnel::End {
+        tunnel::End {
+            wire: Arc::clone(&self.wire),
+            _seat: Arc::clone(&self.seat),
+            stops: self.stops.clone(),
+            meter: slot.clone(),
+        }
+    }
+
+    fn refuse(&self, status: u16, reason: &str) -> (Response<Body>, meter::Result) {
+        add(&self.cache.counts.refused, 1);
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+        let mut response = own(status, reason, None);
+        let challenge = match status {
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => Some(http::header::PROXY_AUTHENTICATE),
+            StatusCode::UNAUTHORIZED => Some(http::header::WWW_AUTHENTICATE),
+            _ => None,
+        };
+        let basic = http::HeaderValue::from_static("Basic realm=\"pkgcache\"");
+        response.headers_mut().extend(challenge.map(|name| (name, basic)));
+        response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+        (response, meter::Result::Error)
+    }
+
+    fn is_looping(&self, request: &Request<Incoming>) -> bool {
+        let own = self.cache.via.as_bytes();
+        let mut lines = request.headers().get_all(http::header::VIA).iter();
+        lines.any(|line| line.as_bytes().windows(own.len()).any(|part| part == own))
+    }
+
+    /// What this program says of itself.
+    fn own(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
+        if !(matches!(*request.method(), Method::GET | Method::HEAD) && is_own(request.uri())) {
+            return None;
+        }
+        if request.uri().path() == HEALTH {
+            return Some(own(StatusCode::OK, "ok", None));
+        }
+        let mut response = own(StatusCode::OK, self.cache.counts.to_text().trim_end(), None);
+        let kind = http::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+        Some(response)
+    }
+
+    /// The answer to a request whose upstream would send the whole of what has to be compared
+    /// first, though a part was asked for, or another request's answer could not be shared.
+    async fn compared(&self, lookup: &Lookup) -> (Response<Body>, meter::Result) {
+        match lookup.handle(&self.cache).await {
+            Handled::Answered(response, result) => (*response, result),
+            Handled::Forward(_) => {
+                let text = format!("{}: it could not be compared with its index", lookup.target.url);
+                let status = CacheStatus { detail: Some(UPSTREAM_FAILED), ..CacheStatus::default() };
+                (own(StatusCode::BAD_GATEWAY, text, Some(&status)), meter::Result::Error)
+            }
+        }
+    }
+
+    async fn proxy(
+        &self,
+        config: Arc<Config>,
+        request: Request<Incoming>,
+    ) -> (Response<Body>, meter::Result) {
+        let agent = request.headers().get(http::header::USER_AGENT);
+        let is_ollama = agent.is_some_and(|agent| index::login::is_ollama(agent.as_bytes()));
+        let target = match target_for(&config, request.uri(), is_ollama) {
+            Ok(target) => target,
+            Err(NoTarget::Malformed(why)) => return self.refuse(400, why),
+            Err(NoTarget::Forbidden(why)) => return self.refuse(403, &why),
+            Err(NoTarget::Unknown) => {
+                return (own(StatusCode::NOT_FOUND, "nothing is mounted there", None), meter::Result::Error);
+            }
+        };
+        let (parts, body) = request.into_parts();
+        let mut headers = parts.headers;
+        hop::strip(&mut headers);
+        if target.kind.is_registry() {
+            login::unwrap(&mut headers);
+        }
+        let key = cache::key(&target, &headers);
+        let newest = parts.version == http::Version::HTTP_11;
+        let wire = newest.then(|| Arc::clone(&self.wire));
+        let mut lookup = Lookup {
+            method: parts.method,
+            headers,
+            target,
+            package: Package::default(),
+            ruling: Ruling::default(),
+            key,
+            config,
+            wire,
+        };
+        self.note_lookup(&lookup, false);
+        let bodiless = hyper::body::Body::is_end_stream(&body);
+        let reads = bodiless && matches!(lookup.method, Method::GET | Method::HEAD);
+        if reads && index::knows(&lookup.target) {
+            let from = index::From { client: self.peer, query: parts.uri.query(), asked: &parts.uri };
+            match Box::pin(index::plan(&self.cache, lookup, &from)).await {
+                Plan::Lookup(planned) => lookup = *planned,
+                Plan::Answer(response, result) => return (*response, result),
+            }
+        }
+        self.note_lookup(&lookup, true);
+        let may_push = may_reach(&lookup.config, &parts.uri);
+        let handled = match lookup.method {
+            _ if reads => lookup.handle(&self.cache).await,
+            _ if lookup.target.kind.is_registry() && !may_push => {
+                return self.refuse(
+                    405,
+                    "registries are mirrored here for pulls alone: push to the registry itself",
+                );
+            }
+            _ if lookup.config.offline => {
+                let text = format!("{}: the proxy is offline, and asks no upstream", lookup.target.url);
+                return (own(StatusCode::GATEWAY_TIMEOUT, text, None), meter::Result::Error);
+            }
+            _ => Handled::Forward(Forward::Method),
+        };
+        let (mut response, result) = match handled {
+            Handled::Answered(response, result) => (*response, result),
+            Handled::Forward(why) => {
+                let passed = lookup.forward(&self.cache, body, why).await;
+                if passed.0.status() == StatusCode::OK && lookup.must_be_compared() {
+                    drop(passed);
+                    lookup.headers.remove(http::header::RANGE);
+                    self.compared(&lookup).await
+                } else {
+                    passed
+                }
+            }
+        };
+        if lookup.ruling.level >= Level::Indexed && matches!(response.status().as_u16(), 404 | 410) {
+            // To a client that would be a reason to take another version, or another index.
+            let text =
+                format!("{}: its index names it, and the upstream does not have it", lookup.target.url);
+            let status = CacheStatus { detail: Some(UPSTREAM_FAILED), ..CacheStatus::default() };
+            return (own(StatusCode::BAD_GATEWAY, text, Some(&status)), meter::Result::Error);
+        }
+        location::rewrite(&lookup.config, &lookup.target, response.headers_mut());
+        (response, result)
+    }
+
+    /// Notes what the answer that is being made is of, where it came in at an entrance.
+    fn note(&self, note: impl FnOnce() -> Note) {
+        if self.visit.is_some() {
+            *self.noting.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(note()));
+        }
+    }
+
+    /// The same of a request that may be answered with what is stored; `may_fly`: it may be stored
+    /// only now.
+    fn note_lookup(&self, lookup: &Lookup, may_fly: bool) {
+        if lookup.method == Method::GET {
+            let flight = || may_fly.then(|| lookup.flight_key());
+            self.note(|| Note { key: lookup.key.clone(), flight: flight(), stored: None });
+        }
+    }
+
+    /// What the response is of, where it gives something: the body, or that it is still the same.
+    fn noted(&self, response: &mut Response<Body>) -> Option<Box<Note>> {
+        let status = response.status();
+        let mut note = self.noting.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        note.stored = response.extensions_mut().remove::<Arc<StoredResponse>>();
+        (status.is_success() || status == StatusCode::NOT_MODIFIED).then_some(note)
+    }
+}
