@@ -19,7 +19,7 @@ use crate::tier::open::open;
 use crate::tier::place::Place;
 
 /// The newest version that is known.
-const VERSION: u64 = 3;
+const VERSION: u64 = 4;
 /// By this the plan of a place is told from that of a store.
 const PLACE: &str = "tier:";
 /// No line is longer: 16 MiB.
@@ -168,11 +168,11 @@ mod tests {
     fn what_is_no_plan_of_a_place_is_refused() {
         let of_a_store = FIRST.replace("tier:store:/team", "/store");
         let elsewhere = FIRST.replace("/team", "/other");
-        let newer = FIRST.replace("\"version\":3", "\"version\":4");
+        let newer = FIRST.replace("\"version\":3", "\"version\":5");
         for (lines, word) in [
             (vec![of_a_store.as_str(), LAST], "gcctl apply"),
             (vec![elsewhere.as_str(), LAST], "store:/other"),
-            (vec![newer.as_str(), LAST], "version 4"),
+            (vec![newer.as_str(), LAST], "version 5"),
             (vec![FIRST, &image("a")], "cut off"),
             (vec![&image("a"), LAST], "does not begin"),
             (vec![FIRST, FIRST, LAST], "second"),
