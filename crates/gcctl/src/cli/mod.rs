@@ -252,7 +252,7 @@ pub(crate) fn run(cli: &Cli, signals: &Signals) -> miette::Result<Outcome> {
     };
     let job = match &cli.job {
         Job::Store(job) => job,
-        Job::Engine(job) => return engine::run(job, settings.environment(), signals, &mut console),
+        Job::Engine(job) => return engine::run(job, &settings, signals, &mut console),
     };
     if let StoreJob::Plan { limits, place } = job
         && let (Some(file), Some(name)) = (&place.listing, &place.tier)

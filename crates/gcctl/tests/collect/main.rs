@@ -22,6 +22,7 @@ use storekit::{Descriptor, Event, Key, Kind};
 
 mod background;
 mod books;
+mod engine_limits;
 mod engines;
 mod index;
 mod limits;
