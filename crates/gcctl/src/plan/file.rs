@@ -11,15 +11,19 @@ use serde::{Deserialize, Serialize};
 use storekit::{Age, ByteSize, Digest, Key, Level, PackageKey, WrittenSize};
 use toolkit::amount::{Amount, Setting};
 use toolkit::output;
-use toolkit::tables::{Kind, Order, Selector};
+use toolkit::tables::{ExtraKind, Kind, Order, Selector};
 
 use crate::error::{Error, Result};
+use crate::extra;
 use crate::limits::{Limits, Scoped, Why};
 use crate::packages::{Eviction as PackageEviction, Named, Package};
 use crate::plan::{Emptied, Eviction, Left, Plan, Unmet, Unneeded};
 
 /// The newest version of the format; a newer one is refused.
-pub const VERSION: u64 = 4;
+pub const VERSION: u64 = 5;
+
+/// What a plan is written as that has nothing of [`VERSION`] in it.
+const WITHOUT_EXTRAS: u64 = 4;
 
 /// No line is longer: 16 MiB.
 const LINE_CAP: u64 = 16 << 20;
@@ -85,6 +89,17 @@ enum Line {
         name: String,
         bytes: u64,
         why: Why,
+    },
+    /// Since version 5.
+    Extra {
+        folder: Utf8PathBuf,
+        format: ExtraKind,
+        path: Utf8PathBuf,
+        used: Timestamp,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        refs: Vec<String>,
+        why: extra::Why,
+        bytes: u64,
     },
     End(End),
 }
@@ -336,6 +351,9 @@ fn add(plan: &mut Plan, packages: &mut Named, line: Line) -> Result<bool, String
             check_limit(&plan.limits, why)?;
             plan.trash.push(Emptied { name, bytes, why });
         }
+        Line::Extra { folder, format: kind, path, used, refs, why, bytes } => {
+            plan.extras.push(extra::Going { folder, kind, path, used, refs, why, bytes });
+        }
         Line::End(end) => {
             plan.shred = !end.keep;
             if plan.shred && !plan.limits.may_delete_at_once() {
@@ -385,7 +403,8 @@ fn lines(plan: &Plan) -> impl Iterator<Item = Line> + '_ {
     let Left { images, disks, per_image, packages, package_bytes, bytes, free } = plan.left;
     let (keep, unmet) = (!plan.shred, written(&plan.unmet));
     let end = End { keep, images, disks, per_image, packages, package_bytes, bytes, free, unmet };
-    std::iter::once(Line::Plan { version: VERSION, time: plan.time, store, limits })
+    let version = if plan.extras.is_empty() { WITHOUT_EXTRAS } else { VERSION };
+    std::iter::once(Line::Plan { version, time: plan.time, store, limits })
         .chain(plan.images.iter().map(image))
         .chain(plan.blobs.iter().map(|it| Line::Blob { digest: it.digest, bytes: it.bytes }))
         .chain(plan.packages.iter().map(|it| package(&it)))
@@ -393,7 +412,13 @@ fn lines(plan: &Plan) -> impl Iterator<Item = Line> + '_ {
         .chain((plan.contexts > 0).then_some(Line::Contexts { bytes: plan.contexts }))
         .chain((plan.abandoned > 0).then_some(Line::Unfinished { bytes: plan.abandoned }))
         .chain(plan.trash.iter().map(trash))
+        .chain(plan.extras.iter().map(extra_line))
         .chain(std::iter::once(Line::End(end)))
+}
+
+fn extra_line(it: &extra::Going) -> Line {
+    let extra::Going { folder, kind: format, path, used, refs, why, bytes } = it.clone();
+    Line::Extra { folder, format, path, used, refs, why, bytes }
 }
 
 fn package(it: &PackageEviction<'_>) -> Line {
@@ -574,6 +599,15 @@ mod tests {
             abandoned: 4096,
             contexts: 0,
             trash: vec![Emptied { name: "b".into(), bytes: 1, why: Why::TrashGrace }],
+            extras: vec![extra::Going {
+                folder: "/f".into(),
+                kind: ExtraKind::Hf,
+                path: "models--a\nb/snapshots/c".into(),
+                used: "2026-01-01T03:04:05.123456789Z".parse().unwrap(),
+                refs: vec!["main".into()],
+                why: extra::Why::MaxAge,
+                bytes: 3,
+            }],
             shred: true,
             left: Left {
                 images: 2,
@@ -620,7 +654,7 @@ mod tests {
         refused(&[LAST], "line 1");
         refused(&[FIRST, FIRST, LAST], "second plan");
         refused(&[FIRST, LAST, LAST], "line 3");
-        refused(&[&FIRST.replace("\"version\":4", "\"version\":5"), LAST], "version 5");
+        refused(&[&FIRST.replace("\"version\":4", "\"version\":6"), LAST], "version 6");
         let of_one = |why: &str| format!(r#"{{"kind":"trash","name":"a","bytes":1,"why":"{why}"}}"#);
         refused(&[FIRST, &of_one("limit-1:max-size"), LAST], "no limit `limit-1:max-size`");
         refused(&[FIRST, &of_one("limit-0:max-size"), LAST], "not a limit");

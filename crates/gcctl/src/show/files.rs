@@ -22,6 +22,8 @@ pub enum FileKind {
     Inputs,
     /// What happened.
     Events,
+    /// What is in folders of other tools.
+    Extra,
 }
 
 /// A file, or a folder of the trash: one JSON object a line.
@@ -29,11 +31,11 @@ pub enum FileKind {
 pub struct FileRow {
     /// What kind it is of.
     pub kind: FileKind,
-    /// Where it is, below the store.
+    /// Where it is, below the store; absolute where it is not in the store.
     pub path: String,
     /// Bytes on disk.
     pub size: u64,
-    /// When it was last written, or removed.
+    /// When it was last written, or removed; in an extra folder, used or written.
     pub used: Timestamp,
 }
 

@@ -24,6 +24,7 @@ mod background;
 mod books;
 mod engine_limits;
 mod engines;
+mod extra;
 mod index;
 mod limits;
 mod links;

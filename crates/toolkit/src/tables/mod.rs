@@ -5,6 +5,7 @@
 //! Tests hold the lists of names against the types, and against the tools.
 
 mod engine;
+mod extra;
 mod limit;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use thiserror::Error;
 
 use crate::amount::{Amount, Setting};
 pub use engine::{ENGINE, ENGINES, EngineLimit};
+pub use extra::{EXTRA, Extra, ExtraKind};
 pub use limit::{BadLimit, ECOSYSTEMS, Kind, LIMIT, Limit, Order, Selector};
 
 /// `[gcctl]`, without the tables of tiers in it: what a store may hold.

@@ -2,7 +2,7 @@
 
 use toolkit::tables;
 
-use super::limits::ENGINE_LIMITS;
+use super::limits::{ENGINE_LIMITS, EXTRA};
 use super::{Key, Kind, key};
 
 pub(crate) const PACKAGES: &str = "the package clients whose downloads come through pkgcache: `apt`, `cargo`, `dnf`, `huggingface`, `npm`, `ollama`, `pip`, `torch` (vendors' indexes of wheels). In no key; what stays of it in an image is in its history alone, and only of `huggingface`, `ollama` and `torch`";
@@ -395,6 +395,12 @@ pub(crate) const FILE: &[Key] = &[
         Kind::Foreign(tables::GCCTL, &[ENGINE_LIMITS]),
         false,
         "limits of the store, see `gcctl --help`; `[gcctl.NAME]` has those of a tier, see `larder tier collect --help`; `[[gcctl.engine]]` says what `gcctl engine plan` may take of docker's and podman's own stores",
+    ),
+    key(
+        "extra",
+        Kind::Several(EXTRA),
+        false,
+        "folders of other tools that `gcctl` lists and keeps within limits; see below",
     ),
     key(
         "pkgcache",

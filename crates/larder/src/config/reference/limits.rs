@@ -1,4 +1,4 @@
-//! Lists of tables in `[gcctl]`.
+//! Lists of tables that gcctl reads.
 
 use super::{Key, Kind, key};
 
@@ -31,5 +31,32 @@ pub(crate) const ENGINE_LIMIT: &[Key] = &[
         Kind::Texts,
         false,
         "patterns of names, `debian:*`: images and containers that stay. They add up, those of the user's own settings and of `--keep` too; of each other key the last table that has it counts, and the nearest file",
+    ),
+];
+
+pub(crate) const EXTRA: &[Key] = &[
+    key(
+        "path",
+        Kind::Text,
+        false,
+        "the folder, relative to this file, or below the home folder with `~/`. Not the root, and none with the home folder, this file or the store in it, or in the store. Of Hugging Face its cache: the hub, or the folder that has `hub` in it",
+    ),
+    key(
+        "kind",
+        Kind::OneOf(&["hf", "dir"]),
+        false,
+        "`hf`: the cache of `huggingface_hub`; whole revisions go, and blobs that no other revision needs. `dir`: each file goes by itself, and nothing behind links; folders stay. Outside the project, only the user's own settings name one",
+    ),
+    key(
+        "max-size",
+        Kind::Size,
+        false,
+        "over so many bytes on disk, what was unused for longest goes, but no revision that a branch or a tag names; `none` is no limit, as where nothing is said",
+    ),
+    key(
+        "max-age",
+        Kind::Text,
+        false,
+        "what was not read or written within this time goes, as far as the file system notes reads: `30d`; `none` is no limit, as where nothing is said",
     ),
 ];

@@ -14,7 +14,7 @@ use self::keys::{
     WHEN,
 };
 pub(super) use self::keys::{DISK, IMAGE};
-use self::limits::ENGINE_LIMIT;
+use self::limits::{ENGINE_LIMIT, EXTRA};
 
 /// One key of a table.
 pub(crate) struct Key {
@@ -96,6 +96,7 @@ pub fn page() -> String {
         ("tags", all(TAG)),
         ("[larder]", all(LARDER)),
         ("[[gcctl.engine]]", all(ENGINE_LIMIT)),
+        ("[[extra]]", all(EXTRA)),
     ] {
         // A string is never too long to be written.
         let _ = write!(
@@ -297,6 +298,7 @@ mod tests {
         is_complete("[profile.p]", PROFILE);
         is_complete("[profile.p.when]", WHEN);
         is_complete("[[gcctl.engine]]", ENGINE_LIMIT);
+        is_complete("[[extra]]", EXTRA);
         let mut tables: Vec<_> = FILE.iter().map(|key| key.name).collect();
         tables.sort_unstable();
         assert_eq!(tables, crate::config::TABLES);
@@ -335,6 +337,7 @@ mod tests {
         is_named("[profile.p]", PROFILE);
         is_named("[profile.p.when]", WHEN);
         is_named("[[gcctl.engine]]", ENGINE_LIMIT);
+        is_named("[[extra]]", EXTRA);
         let help = |text: &str| parse(text).expect_err("an unknown key").help;
         assert_eq!(help("[image.a]\nplatfroms = 1\n"), "is `platforms` meant?");
         assert_eq!(help("[defaults]\nplatfroms = 1\n"), "is `platforms` meant?");
