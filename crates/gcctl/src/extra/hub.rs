@@ -1,8 +1,8 @@
 //! The cache of `huggingface_hub`: `models--ORG--NAME/{blobs,refs,snapshots}`.
 //!
-//! A revision is a folder of links to blobs: `snapshots/COMMIT/FILE`. A ref is a file with a
-//! commit:
-//! `refs/main`. What is not as that, such as a link that leads elsewhere, is counted and held.
+//! A revision is a folder of links to blobs: `snapshots/COMMIT/FILE`. A ref is a file that has a
+//! commit in it: `refs/main`. What is not as that is counted and held, such as a link that leads
+//! elsewhere.
 //!
 //! Source: the documentation of `huggingface_hub`, "Understand caching"; its `scan_cache_dir` and
 //! `delete_revisions`.

@@ -135,9 +135,12 @@ fn file(open: &Open, going: &Going) -> io::Result<Became> {
     }
 }
 
+/// Where the blobs of a revision lie that is removed, in its folder aside.
+const BLOBS: &str = ".larder-blobs";
+
 /// First the refs, so that none names what is not there; then the revision at once, by its move
-/// aside; then the blobs that no other needs; last what was moved aside. Killed, it goes on with
-/// the next run.
+/// aside; then the blobs that no other needs are moved there too, and those back that another has
+/// come to need meanwhile; last all that was moved. Killed, it goes on with the next run.
 fn revision(open: &Open, at: &Utf8Path, found: &Found, path: &Utf8Path) -> io::Result<Became> {
     let parts: Vec<&str> = path.components().map(|part| part.as_str()).collect();
     let &[repository, place, commit] = parts.as_slice() else { return Ok(Became::Kept(Stays::Gone)) };
@@ -158,12 +161,14 @@ fn revision(open: &Open, at: &Utf8Path, found: &Found, path: &Utf8Path) -> io::R
             return Ok(Became::Kept(Stays::Gone));
         }
     }
-    let mut needed = hub::needed_beside(open, at, repository, &aside)?;
-    needed.extend(found.held.iter().cloned());
     let mut bytes = found.items.iter().find(|item| item.path == path).map_or(0, |item| item.bytes);
-    for blob in &blobs {
-        bytes += take_blob(open, repository, blob, &needed)?;
-    }
+    let needed = || -> io::Result<BTreeSet<Utf8PathBuf>> {
+        let mut needed = hub::needed_beside(open, at, repository, &aside)?;
+        needed.extend(found.held.iter().cloned());
+        Ok(needed)
+    };
+    bytes += move_blobs(open, repository, &aside, &blobs, &needed()?)?;
+    bytes -= move_back(open, repository, &aside, &needed()?)?.min(bytes);
     open.remove_all(aside.as_std_path())?;
     if let Some(folder) = open.below(repository.as_std_path())? {
         // Another revision may be on its way out, too.
@@ -175,32 +180,71 @@ fn revision(open: &Open, at: &Utf8Path, found: &Found, path: &Utf8Path) -> io::R
 /// Returns whether the revision was there.
 fn move_aside(open: &Open, repository: &Utf8Path, commit: &str) -> io::Result<bool> {
     let Some(folder) = open.below(repository.as_std_path())? else { return Ok(false) };
-    match mkdirat(folder.fd(), hub::GOING, Mode::RWXU) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        Err(error) => return Err(error.into()),
-    }
+    make_folder(&folder, hub::GOING)?;
     let (from, to) = (folder.below("snapshots".as_ref())?, folder.below(hub::GOING.as_ref())?);
     let (Some(from), Some(to)) = (from, to) else { return Ok(false) };
-    match renameat(from.fd(), commit, to.fd(), commit) {
-        Err(Errno::NOENT) => Ok(false),
-        moved => Ok(moved.map(|()| true)?),
+    rename(&from, &to, OsStr::new(commit))
+}
+
+/// Moves the blobs aside that nothing else needs. Returns the bytes that go with them.
+fn move_blobs(
+    open: &Open,
+    repository: &Utf8Path,
+    aside: &Utf8Path,
+    blobs: &BTreeSet<Utf8PathBuf>,
+    needed: &BTreeSet<Utf8PathBuf>,
+) -> io::Result<u64> {
+    let mut bytes = 0;
+    let Some(aside) = open.below(aside.as_std_path())? else { return Ok(0) };
+    make_folder(&aside, BLOBS)?;
+    let (from, to) = (open.below(repository.join("blobs").as_std_path())?, aside.below(BLOBS.as_ref())?);
+    let (Some(from), Some(to)) = (from, to) else { return Ok(0) };
+    for blob in blobs.iter().filter(|blob| !needed.contains(*blob)) {
+        // Whoever has the lock fetches it, or is about to link to it.
+        let (Some(_lock), Some(name)) = (lock(open, repository, blob)?, blob.file_name()) else { continue };
+        let Some(seen) = from.look(OsStr::new(name))?.filter(|seen| !seen.is_folder()) else { continue };
+        if rename(&from, &to, OsStr::new(name))? && seen.is_single {
+            bytes += seen.bytes;
+        }
+    }
+    Ok(bytes)
+}
+
+/// Moves blobs back that something has come to need since they were found to be needed by nothing.
+/// Returns their bytes.
+fn move_back(
+    open: &Open,
+    repository: &Utf8Path,
+    aside: &Utf8Path,
+    needed: &BTreeSet<Utf8PathBuf>,
+) -> io::Result<u64> {
+    let mut bytes = 0;
+    let blobs = repository.join("blobs");
+    let (from, to) = (open.below(aside.join(BLOBS).as_std_path())?, open.below(blobs.as_std_path())?);
+    let (Some(from), Some(to)) = (from, to) else { return Ok(0) };
+    for name in from.names()? {
+        let is_needed = name.to_str().is_some_and(|name| needed.contains(&blobs.join(name)));
+        let Some(seen) = from.look(&name)?.filter(|_| is_needed) else { continue };
+        if rename(&from, &to, &name)? && seen.is_single {
+            bytes += seen.bytes;
+        }
+    }
+    Ok(bytes)
+}
+
+fn make_folder(folder: &Open, name: &str) -> io::Result<()> {
+    match mkdirat(folder.fd(), name, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
-/// Returns the bytes that this has freed.
-fn take_blob(
-    open: &Open,
-    repository: &Utf8Path,
-    blob: &Utf8Path,
-    needed: &BTreeSet<Utf8PathBuf>,
-) -> io::Result<u64> {
-    // Whoever has the lock fetches it, or is about to link to it.
-    let Some(_lock) = lock(open, repository, blob)?.filter(|_| !needed.contains(blob)) else {
-        return Ok(0);
-    };
-    let Some(seen) = hub::look(open, blob)?.filter(|seen| !seen.is_folder()) else { return Ok(0) };
-    let freed = if seen.is_single { seen.bytes } else { 0 };
-    Ok(if unlink(open, blob)? { freed } else { 0 })
+/// Moves it under its name. Returns whether it was there.
+fn rename(from: &Open, to: &Open, name: &OsStr) -> io::Result<bool> {
+    match renameat(from.fd(), name, to.fd(), name) {
+        Err(Errno::NOENT) => Ok(false),
+        moved => Ok(moved.map(|()| true)?),
+    }
 }
 
 fn unlink(open: &Open, path: &Utf8Path) -> io::Result<bool> {

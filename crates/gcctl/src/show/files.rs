@@ -70,7 +70,9 @@ pub fn file_rows(rows: Vec<FileRow>, filter: &Filter, now: Timestamp) -> Vec<Fil
 /// The table of them.
 #[must_use]
 pub fn file_list(rows: &[FileRow], now: Timestamp) -> Table {
-    let mut table = Table::new(&[("SIZE", Align::Right), ("WRITTEN", Align::Right), ("PATH", Align::Left)]);
+    let is_used = rows.iter().any(|row| row.kind == FileKind::Extra);
+    let time = if is_used { "LAST USE" } else { "WRITTEN" };
+    let mut table = Table::new(&[("SIZE", Align::Right), (time, Align::Right), ("PATH", Align::Left)]);
     for row in rows {
         table.row([ByteSize(row.size).to_string(), ago(row.used, now), row.path.clone()]);
     }

@@ -267,7 +267,13 @@ fn what_a_killed_run_left_aside_goes_with_the_next() {
     hub(&session);
     fs::create_dir(session.path(&format!("{REPO}/.larder-going"))).unwrap();
     let aside = session.path(&format!("{REPO}/.larder-going/{OLD}"));
-    fs::rename(session.path(&format!("{REPO}/snapshots/{OLD}")), aside).unwrap();
+    fs::rename(session.path(&format!("{REPO}/snapshots/{OLD}")), &aside).unwrap();
+    // One of the blobs is needed again.
+    fs::create_dir(aside.join(".larder-blobs")).unwrap();
+    for blob in ["shared", "of-old"] {
+        let from = session.path(&format!("{REPO}/blobs/{blob}"));
+        fs::rename(from, aside.join(".larder-blobs").join(blob)).unwrap();
+    }
     gcctl(&scratch, &session, "run").ends(0);
     assert!(!at(&session, ".larder-going") && !at(&session, "blobs/of-old") && at(&session, "blobs/shared"));
 }
