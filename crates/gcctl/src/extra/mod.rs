@@ -2,7 +2,7 @@
 //! still understands the rest.
 //!
 //! - [`settings`]: which folders. [`survey`]: what is in one.
-//! - [`choose`]: what would go. [`remove`]: removes what was chosen and is still as it was.
+//! - [`fn@choose`]: what would go. [`remove`]: removes what was chosen and is still as it was.
 //! - `below`: never through a link. `hub`: models as `huggingface_hub` keeps them.
 //!
 //! Limit: what cannot be read of a folder, or has a name that is not UTF-8, is counted and stays.

@@ -57,8 +57,8 @@ impl Stays {
 /// # Errors
 /// [`Error::NoExtra`].
 pub fn check(folders: &[Folder], going: &[Going]) -> Result<()> {
-    let is_known = |it: &&Going| !folders.iter().any(|own| own.path == it.folder && own.kind == it.kind);
-    match going.iter().find(is_known) {
+    let is_unknown = |it: &&Going| !folders.iter().any(|own| own.path == it.folder && own.kind == it.kind);
+    match going.iter().find(is_unknown) {
         None => Ok(()),
         Some(it) => Err(Error::NoExtra { path: it.folder.clone(), kind: it.kind }),
     }
