@@ -43,7 +43,9 @@ pub fn took(seconds: u64) -> String {
 #[must_use]
 pub fn count(number: impl TryInto<u64>, one: &str) -> String {
     let number = number.try_into().unwrap_or(u64::MAX);
-    match one.strip_suffix('y') {
+    // `day` keeps its y.
+    let stem = one.strip_suffix('y').filter(|stem| !stem.ends_with(['a', 'e', 'o', 'u']));
+    match stem {
         _ if number == 1 => format!("1 {one}"),
         Some(stem) => format!("{number} {stem}ies"),
         None => format!("{number} {one}s"),
@@ -84,7 +86,8 @@ mod tests {
 
     #[test]
     fn things_are_counted_in_words() {
-        let counted = [count(1_u64, "image"), count(0_usize, "image"), count(2_u64, "entry")];
-        assert_eq!(counted, ["1 image", "0 images", "2 entries"]);
+        let counted =
+            [count(1_u64, "image"), count(0_usize, "image"), count(2_u64, "entry"), count(7_u64, "day")];
+        assert_eq!(counted, ["1 image", "0 images", "2 entries", "7 days"]);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Pure: what it shows is handed in. The page is whole in itself: no script, no file beside it,
 //! nothing from the network; pictures are drawn here. Every name on it comes from anybody, and is
-//! written by [`text::escaped`] alone. It is well-formed XML, too.
+//! written by `text::escaped` alone. It is well-formed XML, too.
 
 mod chart;
 mod disk;
