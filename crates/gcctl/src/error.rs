@@ -4,6 +4,7 @@ use camino::Utf8PathBuf;
 use miette::Diagnostic;
 use storekit::{ByteSize, Digest, Key};
 use thiserror::Error;
+use toolkit::tables::ExtraKind;
 
 /// The result of what `gcctl` does.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -138,6 +139,17 @@ pub enum Error {
         /// The store that was to be worked on.
         opened: Utf8PathBuf,
     },
+    /// A plan with a folder that no settings name.
+    #[error("the plan is about `{path}`, and no settings name it as a folder of kind `{kind}`")]
+    #[diagnostic(code(gcctl::no_extra), help("nothing was removed; see `[[extra]]` in larder.toml"))]
+    NoExtra { path: Utf8PathBuf, kind: ExtraKind },
+    /// A limit that would take most of a folder.
+    #[error("`max-size` of `{path}` would delete {lost} for good")]
+    #[diagnostic(
+        code(gcctl::extra_too_much),
+        help("nothing was removed; `--force` deletes them; `gcctl plan` shows what would go")
+    )]
+    ExtraTooMuch { path: Utf8PathBuf, lost: String },
     /// A list of another place that cannot be understood.
     #[error("line {line} of the list cannot be understood: {reason}")]
     #[diagnostic(code(gcctl::bad_listing), help("`imgtar ls --tier PLACE --json` prints what is read here"))]

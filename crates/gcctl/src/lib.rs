@@ -4,7 +4,8 @@
 //! alone, [`sweep`] acts and looks at each item again before it does. What cannot be read stops a
 //! run; it never counts as empty.
 //!
-//! [`engine`] does the like for what docker or podman keeps, by their own commands.
+//! [`engine`] does the like for what docker or podman keeps, by their own commands, [`extra`] for
+//! other folders that settings name.
 //!
 //! Deliberately absent: registries, and any blob's content beyond what storekit reads to
 //! follow it.
@@ -17,6 +18,7 @@ pub mod engine;
 pub mod error;
 pub mod events;
 pub mod evicted;
+pub mod extra;
 pub mod fetched;
 mod holders;
 mod holds;

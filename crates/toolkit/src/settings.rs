@@ -240,8 +240,18 @@ impl Settings {
     /// Files that cannot be used.
     pub fn tables_within(&self, name: &str) -> Result<Vec<(&Utf8Path, String)>, SettingsError> {
         let user = self.environment.user_file();
+        let mut all = self.all_tables_within(name)?;
+        all.retain(|(path, _)| Some(*path) != user.as_deref());
+        Ok(all)
+    }
+
+    /// The same, with those of the user's own file.
+    ///
+    /// # Errors
+    /// As [`Settings::tables_within`].
+    pub fn all_tables_within(&self, name: &str) -> Result<Vec<(&Utf8Path, String)>, SettingsError> {
         let mut found = Vec::new();
-        for file in self.files.iter().filter(|file| Some(file.path()) != user.as_deref()) {
+        for file in &self.files {
             let table = file.text()?.table::<toml::Table>(Place::Table(name))?.unwrap_or_default();
             let tables = table.into_iter().filter(|(_, value)| value.is_table());
             found.extend(tables.map(|(name, _)| (file.path(), name)));

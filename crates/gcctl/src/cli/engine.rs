@@ -1,22 +1,18 @@
 //! `gcctl engine`: what docker or podman keeps.
 
 use std::io::{self, IsTerminal};
-use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use gcctl::commands::Console;
-use gcctl::engine::plan::Rules;
+use gcctl::engine::rules::{Options, Rules};
 use gcctl::engine::{Engine, Kind, command};
-use globset::{Glob, GlobSet, GlobSetBuilder};
+use globset::Glob;
 use storekit::{Age, ByteSize};
-use toolkit::settings::Environment;
-use toolkit::{Outcome, Signals};
+use toolkit::amount::Setting;
+use toolkit::{Outcome, Settings, Signals};
 
 use super::open;
-
-/// How long nothing has to have used what goes, where nothing is said.
-const A_WEEK: Age = Age(Duration::from_secs(7 * 86_400));
 
 #[derive(Subcommand)]
 pub(super) enum EngineJob {
@@ -31,6 +27,9 @@ pub(super) enum EngineJob {
     /// that theirs is the time when they were made, or when docker gave an image its last name. An
     /// image that is dated to no real time and has no name stays. So do volumes. With `--json` it
     /// prints what `apply` reads.
+    ///
+    /// What no option says, `[[gcctl.engine]]` of larder.toml and of the user's own settings says,
+    /// with the same keys: of each engine, or of the one that its `engine` names.
     Plan {
         #[command(flatten)]
         engine: EngineArg,
@@ -67,26 +66,23 @@ pub(super) struct RuleArgs {
     /// Only what was not used, or made, within this time: 12h, 30d [default: 7d]
     #[arg(long, value_name = "AGE")]
     max_age: Option<Age>,
-    /// Only the oldest, until no more than this many bytes are left of what may go
+    /// Only the oldest, until no more than this many bytes are left of what may go; `none` is no
+    /// such limit
     #[arg(long, value_name = "SIZE")]
-    max_size: Option<ByteSize>,
-    /// Also images that have names and no container
-    #[arg(long)]
-    named: bool,
-    /// Keep images and containers with a name like this: `debian:*`
+    max_size: Option<Setting<ByteSize>>,
+    /// Also images that have names and no container; `--named=false` where settings say otherwise
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    named: Option<bool>,
+    /// Keep images and containers with a name like this, `debian:*`, beside those that the settings
+    /// keep
     #[arg(long, value_name = "PATTERN")]
     keep: Vec<Glob>,
 }
 
 impl RuleArgs {
-    fn rules(&self) -> Rules {
-        let mut keep = GlobSetBuilder::new();
-        for pattern in &self.keep {
-            keep.add(pattern.clone());
-        }
-        // Each pattern was understood by itself.
-        let keep = keep.build().unwrap_or_else(|_| GlobSet::empty());
-        Rules { max_age: self.max_age.unwrap_or(A_WEEK), max_size: self.max_size, named: self.named, keep }
+    fn options(&self) -> Options {
+        let Self { max_age, max_size, named, keep } = self;
+        Options { max_age: *max_age, max_size: *max_size, named: *named, keep: keep.clone() }
     }
 }
 
@@ -101,17 +97,19 @@ impl EngineArg {
 
 pub(super) fn run(
     job: &EngineJob,
-    environment: &Environment,
+    settings: &Settings,
     signals: &Signals,
     console: &mut Console<'_>,
 ) -> miette::Result<Outcome> {
+    let environment = settings.environment();
     let engine =
         |kind: Kind| Engine::new(kind, environment.get(kind.variable()).unwrap_or(kind.name()).to_owned());
     Ok(match job {
         EngineJob::Df(arg) => command::df(&engine(arg.kind()), console)?,
         EngineJob::Ls(arg) => command::ls(&engine(arg.kind()), console)?,
         EngineJob::Plan { engine: arg, rules } => {
-            command::plan(&engine(arg.kind()), &rules.rules(), console)?
+            let rules = Rules::load(settings, arg.kind(), rules.options())?;
+            command::plan(&engine(arg.kind()), &rules, console)?
         }
         EngineJob::Apply { file } => {
             if file == "-" && io::stdin().is_terminal() {

@@ -151,6 +151,7 @@ impl LimitArgs {
             order: self.order,
             trash_grace: self.trash_grace,
             background: None,
+            engine: Vec::new(),
             scoped: self.limit.iter().cloned().fold(Vec::new(), |all, it| together(vec![it], all)),
         }
     }

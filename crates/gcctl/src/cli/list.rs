@@ -52,6 +52,8 @@ pub(super) enum What {
     Inputs,
     /// What happened, by day
     Events,
+    /// What is in the folders that `[[extra]]` of larder.toml names: files, or revisions of models
+    Extra,
 }
 
 impl ListArgs {
@@ -64,6 +66,7 @@ impl ListArgs {
             What::Unfinished => Some(FileKind::Unfinished),
             What::Inputs => Some(FileKind::Inputs),
             What::Events => Some(FileKind::Events),
+            What::Extra => Some(FileKind::Extra),
         }
     }
 

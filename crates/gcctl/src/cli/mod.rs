@@ -14,7 +14,9 @@ use clap::builder::styling::Styles;
 use clap::{Parser, Subcommand};
 use gcctl::Error;
 use gcctl::commands::{self, Console, Id, Pinned, Until, Wanted};
+use gcctl::extra;
 use gcctl::limits::{Layer, Layers};
+use gcctl::show::files::FileKind;
 use gcctl::tier::command as tier;
 use gcctl::tier::limits::TierLimits;
 use storekit::error::At;
@@ -76,7 +78,8 @@ enum StoreJob {
     /// Show what the store occupies, by kind
     ///
     /// The parts add up to the whole folder exactly, as `du` counts it. At a terminal each has a
-    /// bar, with `--verbose` there are tables of images by name and of packages by ecosystem.
+    /// bar, with `--verbose` there are tables of images by name and of packages by ecosystem. What
+    /// the folders of `[[extra]]` occupy stands below, in no sum.
     Df,
     /// Show how well the caches did, by day (UTC)
     ///
@@ -125,7 +128,8 @@ enum StoreJob {
     WhatIf(what_if::WhatIfArgs),
     /// Print what would go and why, and remove nothing
     ///
-    /// Exits 0 whatever it finds. With `--json` it prints what `apply` reads.
+    /// Exits 0 whatever it finds. With `--json` it prints what `apply` reads. What is over the
+    /// limits of an `[[extra]]` folder of larder.toml is part of it.
     ///
     /// With `--listing` it is about another place: `imgtar ls --tier PLACE --json | gcctl plan
     /// --listing - --tier NAME --json | imgtar rm --tier PLACE --plan -`, or `larder tier collect
@@ -139,7 +143,9 @@ enum StoreJob {
     /// Remove exactly what a plan names
     ///
     /// Each item is looked at again: an image that was used, pinned or saved anew since the plan
-    /// was made stays, and so does a blob that an image needs now or that is in use.
+    /// was made stays, and so does a blob that an image needs now or that is in use. Of a folder
+    /// that `[[extra]]` names, what was used since stays, and what is in a folder that it does not
+    /// name is refused.
     Apply {
         /// A plan, as `gcctl plan --json` prints it; `-` is stdin
         #[arg(default_value = "-")]
@@ -152,7 +158,8 @@ enum StoreJob {
     /// The same as `gcctl plan --json | gcctl apply -`. Images that were not used for long and were
     /// not used often go first: the time since the last use counts, halved by 1 use, a third of it
     /// by 3, a quarter by 7. What goes stays in the trash for a while, and counts; a limit of bytes
-    /// that leaves no room for it empties the trash at once.
+    /// that leaves no room for it empties the trash at once. What is over the limits of an
+    /// `[[extra]]` folder is deleted for good, but not by `--background`.
     Run {
         #[command(flatten)]
         limits: LimitArgs,
@@ -252,7 +259,7 @@ pub(crate) fn run(cli: &Cli, signals: &Signals) -> miette::Result<Outcome> {
     };
     let job = match &cli.job {
         Job::Store(job) => job,
-        Job::Engine(job) => return engine::run(job, settings.environment(), signals, &mut console),
+        Job::Engine(job) => return engine::run(job, &settings, signals, &mut console),
     };
     if let StoreJob::Plan { limits, place } = job
         && let (Some(file), Some(name)) = (&place.listing, &place.tier)
@@ -296,13 +303,22 @@ fn dispatch(
 ) -> miette::Result<Outcome> {
     let layers = |options: Layer| Layers::load(settings, options);
     let limits = |options: Layer| Ok::<_, miette::Report>(layers(options)?.limits());
+    let extras = || extra::settings::load(settings, store);
     Ok(match job {
         StoreJob::Ls(args) => match args.files() {
+            Some(FileKind::Extra) => commands::ls_extra(&extras()?, &args.listing(), console)?,
             Some(kind) => commands::ls_files(store, kind, &args.listing(), console)?,
             None => commands::ls(store, &args.listing(), console)?,
         },
         StoreJob::Info { ids } => commands::info(store, ids, console)?,
-        StoreJob::Df => commands::df(store, columns(), console)?,
+        StoreJob::Df => {
+            // The store's own numbers need no settings.
+            let extras = extras().unwrap_or_else(|error| {
+                console.say(format!("gcctl: warning: {error}; extra folders are left out"));
+                Vec::new()
+            });
+            commands::df(store, &extras, columns(), console)?
+        }
         StoreJob::Stats { days } => commands::stats(store, *days, console)?,
         StoreJob::Report { output, limits: args } => {
             commands::report(store, output, &limits(args.layer())?, console)?
@@ -310,7 +326,7 @@ fn dispatch(
         StoreJob::Verify { repair } => commands::verify(store, *repair, console)?,
         StoreJob::WhatIf(args) => commands::what_if(store, &args.wanted(), console)?,
         StoreJob::Plan { limits: args, .. } | StoreJob::Run { limits: args, dry_run: true, .. } => {
-            commands::plan(store, &Wanted::OverLimits, &limits(args.layer())?, console)?
+            commands::plan(store, &Wanted::OverLimits, &limits(args.layer())?, &extras()?, console)?
         }
         StoreJob::Run { limits: args, background: true, .. } => {
             let layers = layers(args.layer())?;
@@ -321,8 +337,9 @@ fn dispatch(
         }
         StoreJob::Run { limits: args, dry_run: false, force, .. } => {
             let limits = limits(args.layer())?;
-            let (wanted, stop) = (&Wanted::OverLimits, signals.stop());
-            signals.held(|| commands::run(store, wanted, &limits, force.force.into(), &stop, console))?
+            let (wanted, extras, stop) = (&Wanted::OverLimits, extras()?, signals.stop());
+            let force = force.force.into();
+            signals.held(|| commands::run(store, wanted, &limits, &extras, force, &stop, console))?
         }
         StoreJob::Clean { what, out } => {
             let wanted = Wanted::All(what.clean());
@@ -339,7 +356,9 @@ fn dispatch(
                 console.say("waiting for a plan on stdin: `gcctl plan --json | gcctl apply` hands one on");
             }
             let plan = commands::read_plan(&mut *open(file)?)?;
-            signals.held(|| commands::apply(store, &plan, force.force.into(), &signals.stop(), console))?
+            let extras = if plan.extras.is_empty() { Vec::new() } else { extras()? };
+            let (force, stop) = (force.force.into(), signals.stop());
+            signals.held(|| commands::apply(store, &plan, &extras, force, &stop, console))?
         }
         StoreJob::Pin { keys, until, closure } => {
             let pin = Pin { until: until.map(|until| until.0), closure: *closure };

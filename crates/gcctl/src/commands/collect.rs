@@ -10,9 +10,11 @@ use toolkit::Outcome;
 use toolkit::words::count;
 
 use super::console::Console;
+use super::extra;
 use crate::error::{Error, Result};
 use crate::events::{Returns, Told};
 use crate::evicted::returned;
+use crate::extra::Folder;
 use crate::limits::Limits;
 use crate::plan::file as plan_file;
 use crate::plan::{self, Clean, Names, Objection, Plan, Unmet};
@@ -36,9 +38,16 @@ pub enum Wanted {
 ///
 /// # Errors
 /// A store that cannot be read, an output that cannot be written.
-pub fn plan(store: &Store, wanted: &Wanted, limits: &Limits, console: &mut Console<'_>) -> Result<Outcome> {
-    let (plan, returns) = look(store, wanted, limits)?;
-    say_no_limit(wanted, limits, console);
+pub fn plan(
+    store: &Store,
+    wanted: &Wanted,
+    limits: &Limits,
+    extras: &[Folder],
+    console: &mut Console<'_>,
+) -> Result<Outcome> {
+    let (mut plan, returns) = look(store, wanted, limits)?;
+    plan.extras = extra::chosen(extras, plan.time, console);
+    say_no_limit(wanted, limits, extras, console);
     if console.json {
         plan_file::write(&plan, console.out).map_err(Error::output)?;
     } else if !plan.is_empty() {
@@ -50,18 +59,20 @@ pub fn plan(store: &Store, wanted: &Wanted, limits: &Limits, console: &mut Conso
         console.warn(format!("{}: `--force` is needed", refusal(&plan, &objection)));
     }
     warn_of(&plan.unmet, &plan.limits, &Held { rest: plan.rest, ..Held::default() }, &returns, console);
+    extra::planned(extras, &plan.extras, plan.time, console)?;
     Ok(Outcome::Yes)
 }
 
-fn say_no_limit(wanted: &Wanted, limits: &Limits, console: &mut Console<'_>) {
-    if *wanted == Wanted::OverLimits && limits.is_none() {
+fn say_no_limit(wanted: &Wanted, limits: &Limits, extras: &[Folder], console: &mut Console<'_>) {
+    let has_none = limits.is_none() && !extras.iter().any(Folder::is_limited);
+    if *wanted == Wanted::OverLimits && has_none {
         console.say(
             "no limit is set: only what nothing needs goes (`--max-size 20GB` sets one, or [gcctl] in larder.toml)",
         );
     }
 }
 
-/// Removes what is wanted.
+/// Removes what is wanted, and of `extras` what is over their limits.
 ///
 /// # Errors
 /// A store that cannot be read or written, an output that cannot be written.
@@ -69,14 +80,16 @@ pub fn run(
     store: &Store,
     wanted: &Wanted,
     limits: &Limits,
+    extras: &[Folder],
     force: Force,
     stop: &AtomicBool,
     console: &mut Console<'_>,
 ) -> Result<Outcome> {
-    let (plan, returns) = look(store, wanted, limits)?;
-    say_no_limit(wanted, limits, console);
+    let (mut plan, returns) = look(store, wanted, limits)?;
+    plan.extras = extra::chosen(extras, plan.time, console);
+    say_no_limit(wanted, limits, extras, console);
     let since = plan.time;
-    carry_out(store, &plan, since, &returns, force, stop, console)
+    carry_out(store, &plan, since, &returns, extras, force, stop, console)
 }
 
 /// Whether a plan is carried out that would delete most images for good, or whose limit may lack
@@ -110,6 +123,7 @@ pub fn read_plan(input: &mut dyn BufRead) -> Result<Plan> {
 pub fn apply(
     store: &Store,
     plan: &Plan,
+    extras: &[Folder],
     force: Force,
     stop: &AtomicBool,
     console: &mut Console<'_>,
@@ -117,7 +131,10 @@ pub fn apply(
     if let Some(planned) = plan.store.as_ref().filter(|planned| **planned != place(store)) {
         return Err(Error::OtherStore { planned: planned.clone(), opened: store.root().to_owned() });
     }
-    carry_out(store, plan, Timestamp::now(), &Returns::default(), force, stop, console)
+    extra::check(extras, &plan.extras)?;
+    let is_meant = |folder: &&Folder| plan.extras.iter().any(|it| it.folder == folder.path);
+    let extras: Vec<_> = extras.iter().filter(is_meant).cloned().collect();
+    carry_out(store, plan, Timestamp::now(), &Returns::default(), &extras, force, stop, console)
 }
 
 /// The store's folder behind all links.
@@ -137,11 +154,13 @@ pub(super) fn look(store: &Store, wanted: &Wanted, limits: &Limits) -> Result<(P
     Ok((Plan { store: Some(place(store)), ..plan }, returns))
 }
 
+#[expect(clippy::too_many_arguments, reason = "each is one thing that the caller decides")]
 fn carry_out(
     store: &Store,
     plan: &Plan,
     since: Timestamp,
     returns: &Returns,
+    extras: &[Folder],
     force: Force,
     stop: &AtomicBool,
     console: &mut Console<'_>,
@@ -152,10 +171,12 @@ fn carry_out(
         let _ = console.err.write_all(lost.as_bytes());
         return Err(refusal(plan, &objection));
     }
+    extra::allow(extras, &plan.extras, force == Force::Yes)?;
     if let Some(lost) = show::for_good(plan) {
         console.say(lost);
     }
     let swept = sweep(store, plan, since, stop)?;
+    let of_extras = extra::carry_out(extras, &plan.extras, plan.time, stop, console);
     let printed = print(plan, &swept, console);
     console.say(show::result(&swept, &plan.limits));
     report_kept(&swept, console);
@@ -169,7 +190,8 @@ fn carry_out(
     let in_use = swept.kept.iter().filter(|kept| kept.reason == Reason::InUse).count() as u64;
     let held = Held { rest: swept.rest, in_use, more: swept.more };
     warn_of(&swept.unmet, &plan.limits, &held, returns, console);
-    printed.map(|()| Outcome::from_bool(swept.unmet.is_empty()))
+    let is_within = of_extras?;
+    printed.map(|()| Outcome::from_bool(swept.unmet.is_empty() && is_within))
 }
 
 pub(crate) fn refusal(plan: &Plan, objection: &Objection) -> Error {

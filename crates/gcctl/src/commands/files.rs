@@ -24,7 +24,17 @@ pub fn ls_files(
     console: &mut Console<'_>,
 ) -> Result<Outcome> {
     let now = Timestamp::now();
-    let rows = file_rows(files(store, kind, now)?, &listing.filter, now);
+    list(files(store, kind, now)?, listing, now, console)
+}
+
+/// Prints the rows that are meant.
+pub(super) fn list(
+    rows: Vec<FileRow>,
+    listing: &Listing,
+    now: Timestamp,
+    console: &mut Console<'_>,
+) -> Result<Outcome> {
+    let rows = file_rows(rows, &listing.filter, now);
     if listing.nul {
         rows.iter().try_for_each(|row| write!(console.out, "{}\0", row.path)).map_err(Error::output)?;
     } else if console.json {
@@ -45,6 +55,8 @@ fn folders(kind: FileKind) -> &'static [&'static str] {
         FileKind::Unfinished => &["images", "packages"],
         FileKind::Inputs => &["images"],
         FileKind::Events => &["events"],
+        // Not in the store.
+        FileKind::Extra => &[],
     }
 }
 

@@ -5,6 +5,7 @@
 mod background;
 mod collect;
 mod console;
+mod extra;
 mod files;
 mod info;
 mod limits;
@@ -20,6 +21,7 @@ pub use background::background;
 pub(crate) use collect::refusal;
 pub use collect::{Force, Wanted, apply, plan, read_plan, run};
 pub use console::{Console, open};
+pub use extra::ls_extra;
 pub use files::ls_files;
 pub use info::info;
 pub use limits::limits;

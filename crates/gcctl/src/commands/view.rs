@@ -3,12 +3,15 @@
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use serde::Serialize;
 use storekit::{KeyOrName, Store};
 use toolkit::Outcome;
 
 use super::console::Console;
+use super::extra;
 use crate::error::{Error, Result};
 use crate::events::Told;
+use crate::extra::Folder;
 use crate::show;
 use crate::show::ls::Filter;
 use crate::stats::Stats;
@@ -70,15 +73,32 @@ impl FromStr for Id {
     }
 }
 
-/// Prints what the store occupies, with bars on a terminal of so many columns.
+/// What `df --json` prints.
+#[derive(Serialize)]
+struct DfLine<'a> {
+    #[serde(flatten)]
+    df: &'a show::Df,
+    /// Beside the store, and in no sum.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    extra: Vec<extra::Row<'a>>,
+}
+
+/// Prints what the store occupies, with bars on a terminal of so many columns; and beside it what
+/// extra folders do.
 ///
 /// # Errors
 /// A store that cannot be read, an output that cannot be written.
-pub fn df(store: &Store, columns: Option<usize>, console: &mut Console<'_>) -> Result<Outcome> {
+pub fn df(
+    store: &Store,
+    extras: &[Folder],
+    columns: Option<usize>,
+    console: &mut Console<'_>,
+) -> Result<Outcome> {
     let snapshot = survey(store, &Told::default())?;
     let df = show::df(&snapshot);
+    let extra = extra::rows(extras, console);
     if console.json {
-        console.line(&df)?;
+        console.line(&DfLine { df: &df, extra })?;
     } else {
         console.table(&show::df_table(&df, columns))?;
         if console.verbose && !snapshot.images.is_empty() {
@@ -86,6 +106,9 @@ pub fn df(store: &Store, columns: Option<usize>, console: &mut Console<'_>) -> R
         }
         if console.verbose && !snapshot.packages.is_empty() {
             console.table(&show::ecosystems(&snapshot.packages))?;
+        }
+        if !extra.is_empty() {
+            console.table(&extra::table(&extra))?;
         }
     }
     console.flush().map(|()| Outcome::Yes)

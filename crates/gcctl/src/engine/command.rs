@@ -11,7 +11,8 @@ use toolkit::{Align, Outcome, Table};
 
 use super::apply::{Became, apply};
 use super::file;
-use super::plan::{Going, Rules, choose};
+use super::plan::{Going, choose};
+use super::rules::Rules;
 use super::{Engine, Item, Kind, What};
 use crate::commands::Console;
 use crate::error::{Error, Result};

@@ -3,7 +3,8 @@
 //!
 //! - [`Engine`]: which engine, and its command. `docker`, `podman`: what each tells. [`Item`]: one
 //!   thing that it keeps.
-//! - [`plan`]: what would go, and why. [`mod@file`]: a plan as a file. [`apply`]: removes what a
+//! - [`rules`]: what may go, as options and settings say. [`plan`]: what would go, and why.
+//!   [`mod@file`]: a plan as a file. [`apply`]: removes what a
 //!   plan names and is still as it was. [`command`]: what the commands print.
 //!
 //! No engine notes when an image was last used: its age is that of the image, or in docker of its
@@ -15,6 +16,7 @@ mod docker;
 pub mod file;
 pub mod plan;
 mod podman;
+pub mod rules;
 mod size;
 
 use std::io;

@@ -1,24 +1,10 @@
 //! What of an engine would go, and why.
 
-use globset::GlobSet;
 use jiff::Timestamp;
-use storekit::{Age, ByteSize};
 use toolkit::words::span;
 
+use super::rules::Rules;
 use super::{Item, What};
-
-/// What may go.
-#[derive(Clone, Debug)]
-pub struct Rules {
-    /// Not what was used or made in this time.
-    pub max_age: Age,
-    /// Until no more than this is left of what may go, those that are oldest; without, all of it.
-    pub max_size: Option<ByteSize>,
-    /// Whether images that have names may go.
-    pub named: bool,
-    /// What is called so stays.
-    pub keep: GlobSet,
-}
 
 /// An item that goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,8 +61,9 @@ fn may_go(item: &Item, rules: &Rules) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use globset::{Glob, GlobSetBuilder};
+    use globset::{Glob, GlobSet, GlobSetBuilder};
     use std::time::Duration;
+    use storekit::{Age, ByteSize};
 
     const HOUR: u64 = 3600;
 

@@ -7,7 +7,7 @@ use storekit::{Age, ByteSize, WrittenSize};
 use toolkit::amount::{Amount, Setting};
 use toolkit::background;
 use toolkit::settings::Settings;
-use toolkit::tables::{Count, Limit, Order, StoreLimits};
+use toolkit::tables::{Count, ENGINES, EngineLimit, Limit, Order, StoreLimits};
 
 use super::scoped::{self, Scoped};
 use super::{Limits, LimitsError, TRASH_GRACE};
@@ -35,6 +35,8 @@ pub struct Layer {
     pub background: Option<bool>,
     /// Limits of some things.
     pub scoped: Vec<Limit>,
+    /// What goes of engines' own stores; only to be listed.
+    pub engine: Vec<EngineLimit>,
 }
 
 /// Of the table `[pkgcache]`, what is a limit. All else in it is pkgcache's to judge.
@@ -141,7 +143,29 @@ impl Layers {
                 }));
             }
         }
+        rows.extend(self.rows_of_engines());
         rows
+    }
+
+    /// What files say of engines. Each that names what stays counts, of other values the nearest.
+    fn rows_of_engines(&self) -> impl Iterator<Item = Row> {
+        ENGINES.iter().flat_map(move |engine| {
+            let row = move |part: &str, (from, value)| Row {
+                name: format!("engine={engine}: {part}"),
+                value,
+                from,
+            };
+            let values = ENGINE_PARTS.iter().filter_map(move |(part, value)| {
+                let within = |layer: &Layer| last(&layer.engine, engine, value);
+                self.found(&within).map(|found| row(part, found))
+            });
+            let keeps = self.0.iter().filter_map(move |(from, layer)| {
+                let own = layer.engine.iter().filter(|it| it.is_of(engine));
+                let names: Vec<_> = own.flat_map(|it| &it.keep).map(|name| name.get_ref().as_str()).collect();
+                (!names.is_empty()).then(|| row("keep", (from.clone(), names.join(", "))))
+            });
+            values.chain(keeps)
+        })
     }
 
     fn row(&self, name: String, value: &dyn Fn(&Layer) -> Option<String>) -> Row {
@@ -199,6 +223,22 @@ const SCOPED: [Shown<Limit>; 4] = [
     ("keep-last", |limit| text(limit.keep_last)),
 ];
 
+/// The parts of what is said of an engine, but for the names that stay.
+const ENGINE_PARTS: [Shown<EngineLimit>; 3] = [
+    ("max-age", |limit| age(limit.max_age.map(Setting::Is))),
+    ("max-size", |limit| text(limit.max_size)),
+    ("named", |limit| limit.named.map(|it| if it { "yes" } else { "no" }.to_owned())),
+];
+
+/// What the last of these limits says that is about this engine and says it.
+pub(crate) fn last<T>(
+    limits: &[EngineLimit],
+    engine: &str,
+    value: impl Fn(&EngineLimit) -> Option<T>,
+) -> Option<T> {
+    limits.iter().rev().filter(|limit| limit.is_of(engine)).find_map(value)
+}
+
 impl Layer {
     /// What holds where nobody says anything: the file system keeps some room, and what goes can be
     /// brought back for a day. Nothing goes for its age, and there is no limit of what the store
@@ -235,6 +275,7 @@ impl Layer {
                 .get(background::VARIABLE)
                 .map(|it| !background::is_off(Some(it))),
             scoped: Vec::new(),
+            engine: Vec::new(),
         })
     }
 
@@ -258,6 +299,7 @@ impl Layer {
             background: table.background,
             // Two of the same things in one file are one: the later says what counts.
             scoped: table.limit.iter().cloned().fold(Vec::new(), |all, it| scoped::together(vec![it], all)),
+            engine: table.engine.clone(),
         }
     }
 
@@ -282,6 +324,7 @@ impl Layer {
             trash_grace: self.trash_grace.or(far.trash_grace),
             background: self.background.or(far.background),
             scoped: scoped::together(self.scoped, far.scoped),
+            engine: [far.engine, self.engine].concat(),
         }
     }
 

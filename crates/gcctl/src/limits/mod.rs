@@ -13,7 +13,7 @@ use thiserror::Error;
 use toolkit::amount::Amount;
 use toolkit::nearest::question;
 use toolkit::settings::{Settings, SettingsError};
-use toolkit::tables::{GCCTL, Order};
+use toolkit::tables::{GCCTL, LISTS, Order};
 
 pub use layer::{Layer, Layers};
 pub use scoped::Scoped;
@@ -93,6 +93,10 @@ pub enum LimitsError {
     #[error("the patterns of `keep` cannot be used: {reason}")]
     #[diagnostic(code(gcctl::keep), help("write fewer of them"))]
     Keep { reason: String },
+    /// A pattern of names in a settings file that means nothing.
+    #[error("`{path}` says something wrong: {message}")]
+    #[diagnostic(code(gcctl::pattern), help("`*` stands for any letters: `debian:*`"))]
+    Pattern { path: Utf8PathBuf, message: String },
 }
 
 impl Limits {
@@ -236,15 +240,18 @@ pub struct Watermarks {
 }
 
 /// Refuses tables in `[gcctl]` that are neither a tier's nor anything else.
-fn check_tables(settings: &Settings) -> Result<(), LimitsError> {
+pub(crate) fn check_tables(settings: &Settings) -> Result<(), LimitsError> {
+    for (path, name) in settings.all_tables_within("gcctl")? {
+        if LISTS.contains(&name.as_str()) {
+            let message = format!("`[gcctl.{name}]` is a list of limits");
+            let help = format!("write `[[gcctl.{name}]]`, with two brackets; no tier can have this name");
+            return Err(LimitsError::Table { path: path.to_owned(), message, help });
+        }
+    }
     let tiers: Vec<_> = settings.tables_within("tier")?.into_iter().map(|(_, name)| name).collect();
     for (path, name) in settings.tables_within("gcctl")? {
         let wrong =
             |message: String, help: String| Err(LimitsError::Table { path: path.to_owned(), message, help });
-        if name == "limit" {
-            let help = "write `[[gcctl.limit]]`, with two brackets; no tier can have this name".into();
-            return wrong("`[gcctl.limit]` is a list of limits".into(), help);
-        }
         if !tiers.contains(&name) {
             let known = GCCTL.iter().copied().chain(tiers.iter().map(String::as_str));
             let help =
@@ -383,6 +390,7 @@ mod tests {
         wrong(&one("kind = \"images\"\nname = \"[\"\nmax-age = \"1d\""), &[], "no pattern of names");
         wrong(&one("kind = \"images\"\nmax-images = 3"), &[], "`max-images`");
         wrong("[gcctl.limit]\nkind = \"images\"\n", &[], "is a list of limits");
+        wrong("[gcctl.engine]\nmax-age = \"1d\"\n", &[], "is a list of limits");
         wrong("[gcctl.taem]\nmax-age = \"1d\"\n[tier.team]\nstore = \"x\"\n", &[], "no tier `taem`");
         load("[gcctl.team]\nmax-age = \"1d\"\n[tier.team]\nstore = \"x\"\n", &[]).unwrap();
     }

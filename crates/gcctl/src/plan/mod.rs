@@ -49,6 +49,8 @@ pub struct Plan {
     pub contexts: u64,
     /// The folders of the trash that are emptied.
     pub trash: Vec<Emptied>,
+    /// What goes of folders of other tools.
+    pub extras: Vec<crate::extra::Going>,
     /// Whether a byte limit leaves no room for the images that go now: they are deleted, not moved
     /// to the trash. Packages always are.
     pub shred: bool,

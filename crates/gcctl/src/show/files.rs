@@ -22,6 +22,8 @@ pub enum FileKind {
     Inputs,
     /// What happened.
     Events,
+    /// What is in folders of other tools.
+    Extra,
 }
 
 /// A file, or a folder of the trash: one JSON object a line.
@@ -29,11 +31,11 @@ pub enum FileKind {
 pub struct FileRow {
     /// What kind it is of.
     pub kind: FileKind,
-    /// Where it is, below the store.
+    /// Where it is, below the store; absolute where it is not in the store.
     pub path: String,
     /// Bytes on disk.
     pub size: u64,
-    /// When it was last written, or removed.
+    /// When it was last written, or removed; in an extra folder, used or written.
     pub used: Timestamp,
 }
 
@@ -68,7 +70,9 @@ pub fn file_rows(rows: Vec<FileRow>, filter: &Filter, now: Timestamp) -> Vec<Fil
 /// The table of them.
 #[must_use]
 pub fn file_list(rows: &[FileRow], now: Timestamp) -> Table {
-    let mut table = Table::new(&[("SIZE", Align::Right), ("WRITTEN", Align::Right), ("PATH", Align::Left)]);
+    let is_used = rows.iter().any(|row| row.kind == FileKind::Extra);
+    let time = if is_used { "LAST USE" } else { "WRITTEN" };
+    let mut table = Table::new(&[("SIZE", Align::Right), (time, Align::Right), ("PATH", Align::Left)]);
     for row in rows {
         table.row([ByteSize(row.size).to_string(), ago(row.used, now), row.path.clone()]);
     }

@@ -22,7 +22,9 @@ use storekit::{Descriptor, Event, Key, Kind};
 
 mod background;
 mod books;
+mod engine_limits;
 mod engines;
+mod extra;
 mod index;
 mod limits;
 mod links;

@@ -25,14 +25,15 @@ pub(super) fn check(file: &Table<'_>) -> Result<(), Fault> {
     let values = own.clone().into_iter().filter(|(_, value)| !value.get_ref().is_table()).collect();
     let limits = read::<StoreLimits>(values)?;
     names_of_limits(&limits, own)?;
+    limits.engine.iter().try_for_each(|limit| patterns(&limit.keep))?;
     let tiers: Vec<_> =
         table_of("tier").into_iter().flatten().map(|(name, _)| name.get_ref().as_ref()).collect();
     for (name, value) in own {
         let Some(limits) = value.get_ref().as_table() else { continue };
         let word = name.get_ref().as_ref();
-        if word == "limit" {
-            let help = "write `[[gcctl.limit]]`, with two brackets; no tier can have this name";
-            return Err(Fault::new("`[gcctl.limit]` is a list of limits", name.span(), help));
+        if tables::LISTS.contains(&word) {
+            let help = format!("write `[[gcctl.{word}]]`, with two brackets; no tier can have this name");
+            return Err(Fault::new(format!("`[gcctl.{word}]` is a list of limits"), name.span(), help));
         }
         if !tiers.contains(&word) {
             let help = format!(
@@ -42,7 +43,8 @@ pub(super) fn check(file: &Table<'_>) -> Result<(), Fault> {
             return Err(Fault::new(format!("there is no tier `{word}`"), name.span(), help));
         }
         known_in(&format!("gcctl.{word}"), limits, tables::GCCTL_TIER, |_, _| false)?;
-        patterns(&read(limits.clone())?)?;
+        let limits: TierLimits<Spanned<String>> = read(limits.clone())?;
+        patterns(&limits.keep)?;
     }
     Ok(())
 }
@@ -53,8 +55,8 @@ fn read<T: for<'de> Deserialize<'de>>(table: Table<'_>) -> Result<T, Fault> {
 }
 
 /// Refuses names with a mark in them that means nothing.
-fn patterns(limits: &TierLimits<Spanned<String>>) -> Result<(), Fault> {
-    for pattern in &limits.keep {
+fn patterns(keep: &[Spanned<String>]) -> Result<(), Fault> {
+    for pattern in keep {
         if let Err(error) = Glob::new(pattern.get_ref()) {
             let message = format!("`{}` is no pattern of names: {}", pattern.get_ref(), error.kind());
             return Err(Fault::new(message, pattern.span(), "`*` stands for any letters: `\"*:v*\"`"));

@@ -165,8 +165,8 @@ pub(crate) fn check(text: &str, variables: Variables<'_>) -> Result<(), ConfigEr
 }
 
 /// The tables of larder.toml, those of other tools too. One that begins with `x-` is its user's.
-const TABLES: [&str; 13] = [
-    "cache", "ci", "compose", "defaults", "disk", "gcctl", "image", "larder", "pkgcache", "profile",
+const TABLES: [&str; 14] = [
+    "cache", "ci", "compose", "defaults", "disk", "extra", "gcctl", "image", "larder", "pkgcache", "profile",
     "service", "store", "tier",
 ];
 
@@ -290,7 +290,7 @@ fn known_tables(file: &Table<'_>) -> Result<(), Fault> {
     let word = name.get_ref().as_ref();
     let meant = nearest::nearest(word, TABLES).map(|table| format!("is `[{table}]` meant? "));
     let known = "there are `[image.NAME]`, `[disk.NAME]`, `[service.NAME]`, `[compose]`, `[defaults]`, `[store]`, `[cache]`, `[ci]`, \
-                 `[gcctl]`, `[pkgcache]`, `[tier.NAME]`, `[profile.NAME]` and `[larder]`; a name that begins with `x-` is yours";
+                 `[gcctl]`, `[pkgcache]`, `[[extra]]`, `[tier.NAME]`, `[profile.NAME]` and `[larder]`; a name that begins with `x-` is yours";
     let help = format!("{}{known}", meant.unwrap_or_default());
     Err(Fault::new(format!("no tool knows the table `{word}`"), name.span(), help))
 }
@@ -311,6 +311,9 @@ struct File {
     // Only to refuse misspelt keys: where the store lies is storekit's to read.
     #[serde(default, rename = "store")]
     _store: StoreTable,
+    // gcctl reads it.
+    #[serde(default, rename = "extra")]
+    _extra: Vec<toolkit::tables::Extra>,
     #[serde(default, rename = "larder")]
     _larder: LarderTable,
 }

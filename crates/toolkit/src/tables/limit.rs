@@ -104,7 +104,7 @@ struct Written {
 /// What is wrong with a limit.
 #[derive(Clone, Debug, Error)]
 #[error("{0}")]
-pub struct BadLimit(String);
+pub struct BadLimit(pub(super) String);
 
 impl TryFrom<Written> for Limit {
     type Error = BadLimit;

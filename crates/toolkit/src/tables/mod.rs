@@ -4,6 +4,8 @@
 //! What a limit means is gcctl's to say; of `[pkgcache]` the names of the keys are here alone.
 //! Tests hold the lists of names against the types, and against the tools.
 
+mod engine;
+mod extra;
 mod limit;
 
 use std::fmt;
@@ -15,6 +17,8 @@ use storekit::{Age, WrittenSize};
 use thiserror::Error;
 
 use crate::amount::{Amount, Setting};
+pub use engine::{ENGINE, ENGINES, EngineLimit};
+pub use extra::{EXTRA, Extra, ExtraKind};
 pub use limit::{BadLimit, ECOSYSTEMS, Kind, LIMIT, Limit, Order, Selector};
 
 /// `[gcctl]`, without the tables of tiers in it: what a store may hold.
@@ -41,6 +45,8 @@ pub struct StoreLimits {
     pub trash_grace: Option<Age>,
     /// Limits of some things.
     pub limit: Vec<Limit>,
+    /// What goes of engines' own stores.
+    pub engine: Vec<EngineLimit>,
     /// Not a limit: `larder bake` reads it.
     pub after_bake: Option<bool>,
     /// Not a limit: whether what fills the store has it collected in the background.
@@ -143,6 +149,10 @@ fn written_count<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::E
     from.deserialize_any(Count).map(Some)
 }
 
+/// The keys of `[gcctl]` that are lists of tables. With one bracket each would be the table of a
+/// tier of that name.
+pub const LISTS: &[&str] = &["limit", "engine"];
+
 /// The keys of `[gcctl]`; a table in it is a tier's.
 pub const GCCTL: &[&str] = &[
     "max-images",
@@ -158,6 +168,7 @@ pub const GCCTL: &[&str] = &[
     "order",
     "trash-grace",
     "limit",
+    "engine",
     "after-bake",
     "background",
 ];

@@ -14,15 +14,20 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use storekit::{Digest, Key, Level, PackageKey};
 use toolkit::output;
+use toolkit::tables::ExtraKind;
 
 use self::limits::WrittenLimits;
 use crate::error::{Error, Result};
+use crate::extra;
 use crate::limits::{Limits, Why};
 use crate::packages::{Eviction as PackageEviction, Named, Package};
 use crate::plan::{Emptied, Eviction, Left, Plan, Unmet, Unneeded};
 
 /// The newest version of the format; a newer one is refused.
-pub const VERSION: u64 = 4;
+pub const VERSION: u64 = 5;
+
+/// What a plan is written as that has nothing of [`VERSION`] in it.
+const WITHOUT_EXTRAS: u64 = 4;
 
 /// No line is longer: 16 MiB.
 const LINE_CAP: u64 = 16 << 20;
@@ -88,6 +93,17 @@ enum Line {
         name: String,
         bytes: u64,
         why: Why,
+    },
+    /// Since version 5.
+    Extra {
+        folder: Utf8PathBuf,
+        format: ExtraKind,
+        path: Utf8PathBuf,
+        used: Timestamp,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        refs: Vec<String>,
+        why: extra::Why,
+        bytes: u64,
     },
     End(End),
 }
@@ -244,6 +260,9 @@ fn add(plan: &mut Plan, packages: &mut Named, line: Line) -> Result<bool, String
             check_limit(&plan.limits, why)?;
             plan.trash.push(Emptied { name, bytes, why });
         }
+        Line::Extra { folder, format: kind, path, used, refs, why, bytes } => {
+            plan.extras.push(extra::Going { folder, kind, path, used, refs, why, bytes });
+        }
         Line::End(end) => {
             plan.shred = !end.keep;
             if plan.shred && !plan.limits.may_delete_at_once() {
@@ -293,7 +312,8 @@ fn lines(plan: &Plan) -> impl Iterator<Item = Line> + '_ {
     let Left { images, disks, per_image, packages, package_bytes, bytes, free } = plan.left;
     let (keep, unmet) = (!plan.shred, written(&plan.unmet));
     let end = End { keep, images, disks, per_image, packages, package_bytes, bytes, free, unmet };
-    std::iter::once(Line::Plan { version: VERSION, time: plan.time, store, limits })
+    let version = if plan.extras.is_empty() { WITHOUT_EXTRAS } else { VERSION };
+    std::iter::once(Line::Plan { version, time: plan.time, store, limits })
         .chain(plan.images.iter().map(image))
         .chain(plan.blobs.iter().map(|it| Line::Blob { digest: it.digest, bytes: it.bytes }))
         .chain(plan.packages.iter().map(|it| package(&it)))
@@ -301,7 +321,13 @@ fn lines(plan: &Plan) -> impl Iterator<Item = Line> + '_ {
         .chain((plan.contexts > 0).then_some(Line::Contexts { bytes: plan.contexts }))
         .chain((plan.abandoned > 0).then_some(Line::Unfinished { bytes: plan.abandoned }))
         .chain(plan.trash.iter().map(trash))
+        .chain(plan.extras.iter().map(extra_line))
         .chain(std::iter::once(Line::End(end)))
+}
+
+fn extra_line(it: &extra::Going) -> Line {
+    let extra::Going { folder, kind: format, path, used, refs, why, bytes } = it.clone();
+    Line::Extra { folder, format, path, used, refs, why, bytes }
 }
 
 fn package(it: &PackageEviction<'_>) -> Line {

@@ -75,6 +75,15 @@ fn a_plan_survives_its_text() {
         abandoned: 4096,
         contexts: 0,
         trash: vec![Emptied { name: "b".into(), bytes: 1, why: Why::TrashGrace }],
+        extras: vec![extra::Going {
+            folder: "/f".into(),
+            kind: ExtraKind::Hf,
+            path: "models--a\nb/snapshots/c".into(),
+            used: "2026-01-01T03:04:05.123456789Z".parse().unwrap(),
+            refs: vec!["main".into()],
+            why: extra::Why::MaxAge,
+            bytes: 3,
+        }],
         shred: true,
         left: Left { images: 2, disks: 1, per_image: 1, packages: 3, package_bytes: 4, bytes: 10, free: 7 },
         unmet: vec![Unmet { why: Why::MaxSize, left: 10, limit: 3 }],
@@ -113,7 +122,7 @@ fn what_is_no_plan_is_refused() {
     refused(&[LAST], "line 1");
     refused(&[FIRST, FIRST, LAST], "second plan");
     refused(&[FIRST, LAST, LAST], "line 3");
-    refused(&[&FIRST.replace("\"version\":4", "\"version\":5"), LAST], "version 5");
+    refused(&[&FIRST.replace("\"version\":4", "\"version\":6"), LAST], "version 6");
     let of_one = |why: &str| format!(r#"{{"kind":"trash","name":"a","bytes":1,"why":"{why}"}}"#);
     refused(&[FIRST, &of_one("limit-1:max-size"), LAST], "no limit `limit-1:max-size`");
     refused(&[FIRST, &of_one("limit-0:max-size"), LAST], "not a limit");

@@ -2,6 +2,7 @@
 
 use toolkit::tables;
 
+use super::limits::{ENGINE_LIMITS, EXTRA};
 use super::{Key, Kind, key};
 
 pub(crate) const PACKAGES: &str = "the package clients whose downloads come through pkgcache: `apt`, `cargo`, `dnf`, `huggingface`, `npm`, `ollama`, `pip`, `torch` (vendors' indexes of wheels). In no key; what stays of it in an image is in its history alone, and only of `huggingface`, `ollama` and `torch`";
@@ -391,9 +392,20 @@ pub(crate) const FILE: &[Key] = &[
     key("larder", Kind::Table(LARDER), false, "larder itself"),
     key(
         "gcctl",
-        Kind::Foreign(tables::GCCTL),
+        Kind::Foreign(tables::GCCTL, &[ENGINE_LIMITS]),
         false,
-        "limits of the store, see `gcctl --help`; `[gcctl.NAME]` has those of a tier, see `larder tier collect --help`",
+        "limits of the store, see `gcctl --help`; `[gcctl.NAME]` has those of a tier, see `larder tier collect --help`; `[[gcctl.engine]]` says what `gcctl engine plan` may take of docker's and podman's own stores",
     ),
-    key("pkgcache", Kind::Foreign(tables::PKGCACHE), false, "the package cache, see `pkgcache serve --help`"),
+    key(
+        "extra",
+        Kind::Several(EXTRA),
+        false,
+        "folders of other tools that `gcctl` lists and keeps within limits; see below",
+    ),
+    key(
+        "pkgcache",
+        Kind::Foreign(tables::PKGCACHE, &[]),
+        false,
+        "the package cache, see `pkgcache serve --help`",
+    ),
 ];

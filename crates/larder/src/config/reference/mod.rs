@@ -3,6 +3,7 @@
 //! The tests hold it against what the file's reader takes.
 
 mod keys;
+mod limits;
 
 use std::fmt::Write;
 
@@ -13,6 +14,7 @@ use self::keys::{
     WHEN,
 };
 pub(super) use self::keys::{DISK, IMAGE};
+use self::limits::{ENGINE_LIMIT, EXTRA};
 
 /// One key of a table.
 pub(crate) struct Key {
@@ -54,8 +56,10 @@ pub(crate) enum Kind {
     Rules(&'static [Key]),
     /// A whole number that is not negative.
     Number,
-    /// Another tool's table, with these keys.
-    Foreign(&'static [&'static str]),
+    /// A number of bytes, with a unit or without.
+    Size,
+    /// Another tool's table, with these keys; what is known of some of them.
+    Foreign(&'static [&'static str], &'static [Key]),
     /// Any table.
     Any,
 }
@@ -91,6 +95,8 @@ pub fn page() -> String {
         ("when", all(WHEN)),
         ("tags", all(TAG)),
         ("[larder]", all(LARDER)),
+        ("[[gcctl.engine]]", all(ENGINE_LIMIT)),
+        ("[[extra]]", all(EXTRA)),
     ] {
         // A string is never too long to be written.
         let _ = write!(
@@ -204,7 +210,8 @@ impl Kind {
                 words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or ")
             }
             Self::Table(_) | Self::Any => "table".to_owned(),
-            Self::Foreign(keys) => format!("table with `{}`", keys.join("`, `")),
+            Self::Size => "text or number".to_owned(),
+            Self::Foreign(keys, _) => format!("table with `{}`", keys.join("`, `")),
             Self::Named(_) | Self::Services => "names with tables".to_owned(),
             Self::Several(_) => "list of tables".to_owned(),
             Self::Rules(_) => "list of texts or tables".to_owned(),
@@ -237,8 +244,10 @@ impl Kind {
                 json!({ "type": "array", "items": { "anyOf": [text, object(keys.iter())] } })
             }
             Self::Number => json!({ "type": "integer", "minimum": 0, "maximum": 255 }),
-            Self::Foreign(keys) => {
-                let properties: Map<_, _> = keys.iter().map(|key| ((*key).to_owned(), json!({}))).collect();
+            Self::Size => json!({ "type": ["string", "integer"] }),
+            Self::Foreign(keys, known) => {
+                let named = keys.iter().map(|key| ((*key).to_owned(), json!({})));
+                let properties: Map<_, _> = named.chain(known.iter().map(property)).collect();
                 // A table may be a tier's; its keys are the tool's to judge.
                 json!({ "type": "object", "properties": properties, "additionalProperties": { "type": "object" } })
             }
@@ -288,6 +297,8 @@ mod tests {
         is_complete("[tier.t.login]", LOGIN);
         is_complete("[profile.p]", PROFILE);
         is_complete("[profile.p.when]", WHEN);
+        is_complete("[[gcctl.engine]]", ENGINE_LIMIT);
+        is_complete("[[extra]]", EXTRA);
         let mut tables: Vec<_> = FILE.iter().map(|key| key.name).collect();
         tables.sort_unstable();
         assert_eq!(tables, crate::config::TABLES);
@@ -325,6 +336,8 @@ mod tests {
         is_named("[tier.t.login]", LOGIN);
         is_named("[profile.p]", PROFILE);
         is_named("[profile.p.when]", WHEN);
+        is_named("[[gcctl.engine]]", ENGINE_LIMIT);
+        is_named("[[extra]]", EXTRA);
         let help = |text: &str| parse(text).expect_err("an unknown key").help;
         assert_eq!(help("[image.a]\nplatfroms = 1\n"), "is `platforms` meant?");
         assert_eq!(help("[defaults]\nplatfroms = 1\n"), "is `platforms` meant?");
@@ -338,6 +351,7 @@ mod tests {
             "after-bake" | "background" => "true",
             "order" => "\"cost\"",
             "limit" => "[{ kind = \"disks\", max-entries = 3 }]",
+            "engine" => "[{ engine = \"podman\", keep = [\"debian:*\"] }]",
             "keep" => "[\"*:v*\"]",
             _ => "1",
         }
@@ -352,6 +366,9 @@ mod tests {
             ("[gcctl]\nafter-bake = 1\n", "expected a boolean", "1"),
             ("[gcctl]\nmin-free = \"5 percent\"\n", "is not a size", "\"5 percent\""),
             ("[gcctl.limit]\nmax-age = 30\n", "is a list of limits", "limit"),
+            ("[gcctl.engine]\nmax-age = 30\n", "is a list of limits", "engine"),
+            ("[[gcctl.engine]]\nkeep = [\"a\", \"[\"]\n", "`[` is no pattern of names", "\"[\""),
+            ("[[gcctl.engine]]\nmax-age = 30\n", "\"30\" is not an age", "30"),
             ("[gcctl]\nmax-images = 1\n[gcctl.team]\nmax-age = 30\n", "\"30\" is not an age", "30"),
             ("[gcctl.team]\nkeep = [\"a\", \"[\"]\n", "`[` is no pattern of names", "\"[\""),
         ] {

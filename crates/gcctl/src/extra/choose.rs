@@ -1,0 +1,132 @@
+//! What of a folder goes. Touches no disk and reads no clock.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8Path;
+use jiff::Timestamp;
+
+use super::{Folder, Found, Going, Item, Why};
+
+/// What goes, in this order: what is unused for longer than `max-age`; then what is unused for
+/// longest, until no more than `max-size` is left. For the size no revision goes that a branch or a
+/// tag names, and nothing that would free nothing. What was used in the future stays.
+#[must_use]
+pub fn choose(folder: &Folder, found: &Found, now: Timestamp) -> Vec<Going> {
+    let mut items: Vec<&Item> = found.items.iter().filter(|item| item.used <= now).collect();
+    items.sort_by(|one, other| (one.used, &one.path).cmp(&(other.used, &other.path)));
+    let mut choice = Choice { folder, users: users(found), left: found.bytes, going: Vec::new() };
+    let is_old = |item: &Item| {
+        folder.max_age.is_some_and(|most| now.duration_since(item.used).unsigned_abs() > most.0)
+    };
+    let (old, young): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| is_old(item));
+    for item in old {
+        choice.take(item, Why::MaxAge);
+    }
+    let Some(most) = folder.max_size else { return choice.going };
+    for item in young.into_iter().filter(|item| item.refs.is_empty()) {
+        if choice.left <= most.size.0 {
+            break;
+        }
+        if item.bytes > 0 || !item.blobs.is_empty() {
+            choice.take(item, Why::MaxSize);
+        }
+    }
+    choice.going
+}
+
+/// How many things need each of what several may need.
+fn users(found: &Found) -> BTreeMap<&Utf8Path, usize> {
+    let mut users = BTreeMap::new();
+    let of_items = found.items.iter().flat_map(|item| item.blobs.iter().map(|(path, _)| path));
+    for path in of_items.chain(&found.held) {
+        *users.entry(path.as_path()).or_default() += 1;
+    }
+    users
+}
+
+struct Choice<'a> {
+    folder: &'a Folder,
+    users: BTreeMap<&'a Utf8Path, usize>,
+    left: u64,
+    going: Vec<Going>,
+}
+
+impl<'a> Choice<'a> {
+    fn take(&mut self, item: &'a Item, why: Why) {
+        let mut bytes = item.bytes;
+        for (path, size) in &item.blobs {
+            let Some(users) = self.users.get_mut(path.as_path()) else { continue };
+            *users = users.saturating_sub(1);
+            if *users == 0 {
+                bytes = bytes.saturating_add(*size);
+            }
+        }
+        self.left = self.left.saturating_sub(bytes);
+        self.going.push(Going {
+            folder: self.folder.path.clone(),
+            kind: self.folder.kind,
+            path: item.path.clone(),
+            used: item.used,
+            refs: item.refs.clone(),
+            why,
+            bytes,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use storekit::{Age, ByteSize, WrittenSize};
+    use toolkit::tables::ExtraKind;
+
+    fn item(path: &str, hours: i64, bytes: u64, blobs: &[(&str, u64)]) -> Item {
+        let used = Timestamp::from_second(1_000_000 - hours * 3600).unwrap();
+        let blobs = blobs.iter().map(|(path, bytes)| ((*path).into(), *bytes)).collect();
+        Item { path: path.into(), used, refs: Vec::new(), bytes, blobs }
+    }
+
+    #[track_caller]
+    fn goes(found: &Found, size: Option<u64>, hours: Option<u64>, expected: &[(&str, u64)]) {
+        let size = size.map(|size| WrittenSize { size: ByteSize(size), bare: false });
+        let age = hours.map(|hours| Age(std::time::Duration::from_secs(hours * 3600)));
+        let folder = Folder { path: "/f".into(), kind: ExtraKind::Hf, max_size: size, max_age: age };
+        let going = choose(&folder, found, Timestamp::from_second(1_000_000).unwrap());
+        assert_eq!(going.iter().map(|it| (it.path.as_str(), it.bytes)).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn the_oldest_go_and_shared_blobs_with_the_last_that_needs_them() {
+        let items = vec![
+            item("a", 30, 1, &[("x", 10), ("y", 5)]),
+            item("b", 20, 1, &[("x", 10)]),
+            item("c", 10, 1, &[("z", 7)]),
+            item("future", -10, 9, &[]),
+        ];
+        let found = Found { bytes: 100, items, held: Vec::new() };
+        goes(&found, None, None, &[]);
+        goes(&found, Some(100), None, &[]);
+        goes(&found, Some(99), None, &[("a", 6)]);
+        goes(&found, Some(93), None, &[("a", 6), ("b", 11)]);
+        goes(&found, Some(0), None, &[("a", 6), ("b", 11), ("c", 8)]);
+        goes(&found, None, Some(15), &[("a", 6), ("b", 11)]);
+        goes(&found, None, Some(30), &[]);
+        let held = Found { held: vec!["x".into()], ..found };
+        goes(&held, Some(0), None, &[("a", 6), ("b", 1), ("c", 8)]);
+    }
+
+    #[test]
+    fn what_a_ref_names_goes_for_its_age_alone() {
+        let named = Item { refs: vec!["main".into()], ..item("a", 30, 5, &[]) };
+        let found = Found { bytes: 10, items: vec![named, item("b", 20, 5, &[])], held: Vec::new() };
+        goes(&found, Some(0), None, &[("b", 5)]);
+        goes(&found, Some(0), Some(25), &[("a", 5), ("b", 5)]);
+    }
+
+    #[test]
+    fn for_the_size_nothing_goes_that_frees_nothing() {
+        let found = Found { bytes: 10, items: vec![item("linked", 30, 0, &[])], held: Vec::new() };
+        goes(&found, Some(0), None, &[]);
+        goes(&found, None, Some(1), &[("linked", 0)]);
+    }
+}
