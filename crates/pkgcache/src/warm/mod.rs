@@ -17,14 +17,12 @@ mod python;
 
 use std::sync::Arc;
 
-use storekit::Platform;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub use self::apt::Suite;
 use self::client::Client;
-pub use self::fits::NotAPython;
-pub use self::fits::{Machine, Python};
+pub use self::fits::{Machine, NotAPython, Python};
 use crate::clients::address;
 use crate::clients::pointers::{Here, Mount};
 use crate::ecosystem::Ecosystem;
@@ -209,10 +207,4 @@ impl Bringer {
 /// A path below a mount.
 fn below(mount: &Mount, path: &str) -> String {
     if mount.name.is_empty() { path.to_owned() } else { format!("/{}{path}", mount.name) }
-}
-
-/// The platform of this machine where none is said.
-#[must_use]
-pub fn this_platform() -> Platform {
-    Platform::host()
 }
