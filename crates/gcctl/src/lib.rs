@@ -26,6 +26,7 @@ pub mod limits;
 mod matcher;
 pub mod packages;
 pub mod plan;
+pub mod rates;
 pub mod replay;
 pub mod report;
 mod roots;

@@ -38,7 +38,7 @@ pub use events::{Event, Events, Kind};
 pub use images::{Beside, Committed, Images, Overwrite};
 pub use key::Key;
 pub use oci::Descriptor;
-pub use packages::{BodyWriter, FoundPackage, NeededBodies, Packages};
+pub use packages::{BodyWriter, FoundPackage, NeededBodies, PackageId, Packages};
 pub use platform::{NotAPlatform, Platform};
 pub use printable::{printable, printable_lines};
 pub use size::{Age, ByteSize, WrittenSize};

@@ -168,15 +168,10 @@ impl Recorder {
         let mut taken = self.taken();
         let sums = &mut taken.sums;
         match result {
-            meter::Result::Hit
-            | meter::Result::Revalidated
-            | meter::Result::Stale
-            | meter::Result::Collapsed => (sums.hits, sums.saved) = (sums.hits + 1, sums.saved + sent),
-            meter::Result::Miss | meter::Result::Pass => {
-                (sums.misses, sums.fetched) = (sums.misses + 1, sums.fetched + sent);
-            }
+            _ if result.is_hit() => (sums.hits, sums.saved) = (sums.hits + 1, sums.saved + sent),
+            _ if result.is_miss() => (sums.misses, sums.fetched) = (sums.misses + 1, sums.fetched + sent),
             meter::Result::Tunnel => sums.fetched += sent,
-            meter::Result::Own | meter::Result::Error => return,
+            _ => return,
         }
         let Some(note) = note else { return };
         let digest = note.key.digest();

@@ -17,6 +17,7 @@ use crate::ecosystem::ruling::Ruling;
 use crate::index::{self, Plan, login};
 use crate::observe::meter::{self, Line, Meter, add};
 use crate::observe::record::{Note, Visit};
+use crate::observe::uses::Wanted;
 use crate::proxy::lookup::{Handled, Lookup, UPSTREAM_FAILED};
 use crate::proxy::tunnel;
 use crate::response::body::Body;
@@ -128,9 +129,11 @@ impl Client {
             line.cache = own_status(response.headers());
             line
         });
-        let mut meter = Meter::new(Arc::clone(&self.cache.counts), result, line, busy);
+        let note = self.noted(&mut response);
+        let wanted = note.as_ref().map(|note| Wanted::of(&note.key));
+        let mut meter = Meter::new(Arc::clone(&self.cache.counts), result, line, busy).of(wanted);
         if let Some(visit) = &self.visit {
-            meter = meter.noted_by(&visit.recorder, self.noted(&mut response));
+            meter = meter.noted_by(&visit.recorder, note);
         }
         if result == meter::Result::Tunnel {
             slot.put(meter);
@@ -162,6 +165,7 @@ impl Client {
         });
         let mut meter =
             Meter::new(Arc::clone(&self.cache.counts), meter::Result::Hit, line, Arc::clone(&self.busy));
+        meter = meter.of((!plain.head_only).then(|| Arc::clone(&hit.place.spot.wanted)));
         if let Some(visit) = &self.visit {
             let note = || Note {
                 key: hit.place.spot.key.clone(),
@@ -218,7 +222,7 @@ impl Client {
         }
         match method {
             Method::CONNECT => {
-                self.note(|| Note::of_tunnel(request.uri()));
+                self.note(Note::of_tunnel(request.uri()));
                 tunnel::connect(&self.cache, &config, request, self.end(slot)).await
             }
             Method::TRACE => self.refuse(405, "TRACE is not answered"),
@@ -392,19 +396,18 @@ impl Client {
         (response, result)
     }
 
-    /// Notes what the answer that is being made is of, where it came in at an entrance.
-    fn note(&self, note: impl FnOnce() -> Note) {
-        if self.visit.is_some() {
-            *self.noting.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(note()));
-        }
+    /// Notes what the answer that is being made is of.
+    fn note(&self, note: Note) {
+        *self.noting.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(note));
     }
 
     /// The same of a request that may be answered with what is stored; `may_fly`: it may be stored
     /// only now.
     fn note_lookup(&self, lookup: &Lookup, may_fly: bool) {
         if lookup.method == Method::GET {
-            let flight = || may_fly.then(|| lookup.flight_key());
-            self.note(|| Note { key: lookup.key.clone(), flight: flight(), stored: None });
+            // Only who takes notes waits for a fetch.
+            let flight = (may_fly && self.visit.is_some()).then(|| lookup.flight_key());
+            self.note(Note { key: lookup.key.clone(), flight, stored: None });
         }
     }
 

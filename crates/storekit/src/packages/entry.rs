@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::Digest;
 use crate::checksum::Checksum;
 use crate::error::{Error, Result};
+use crate::packages::id::PackageId;
 
 /// The version of the format; a newer one is refused.
 pub const VERSION: u64 = 1;
@@ -180,6 +181,12 @@ impl PackageKey {
             None => Digest::of(self.url.as_bytes()),
             Some(scope) => Digest::of(format!("{} {scope}", self.url).as_bytes()),
         }
+    }
+
+    /// What events call the entry.
+    #[must_use]
+    pub fn id(&self) -> PackageId {
+        PackageId::of(&self.digest())
     }
 
     /// Where the entry's file is, below `packages/entries`.
