@@ -20,8 +20,8 @@ struct Stay {
     of: Of,
 }
 
-/// At least what the best order would have come to with this limit of bytes. Hits of images, hits of
-/// packages and seconds are bounds each for themselves: no order need reach two of them.
+/// At least what the best order would have come to with this limit of bytes. Hits of images, those
+/// of packages, and seconds are bounds each for themselves: no order need reach two of them.
 #[must_use]
 pub fn bound(trace: &Trace, limit: u64) -> Sum {
     let mut last: Vec<Option<usize>> = vec![None; trace.items.len()];
