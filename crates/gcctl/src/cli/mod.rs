@@ -158,11 +158,11 @@ enum StoreJob {
     },
     /// Remove what is over the limits, and what no image needs
     ///
-    /// The same as `gcctl plan --json | gcctl apply -`. What was not used for longest goes first; of
-    /// what was last used within the same five minutes, what was used the least. What goes stays in
-    /// the trash for a while, and counts; a limit of bytes that leaves no room for it empties the
-    /// trash at once. What is over the limits of an `[[extra]]` folder is deleted for good, but not
-    /// by `--background`.
+    /// The same as `gcctl plan --json | gcctl apply -`. What was not used for longest goes first;
+    /// of what was last used within the same five minutes, what was used the least. What goes stays
+    /// in the trash for a while, and counts; a limit of bytes that leaves no room for it empties
+    /// the trash at once. What is over the limits of an `[[extra]]` folder is deleted for good, but
+    /// not by `--background`.
     Run {
         #[command(flatten)]
         limits: LimitArgs,

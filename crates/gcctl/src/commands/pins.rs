@@ -254,7 +254,9 @@ fn each(
             Done::It(done) => console.say(format!("`{name}` {done}")),
             Done::With(done, more) => {
                 console.say(format!("`{name}` {done}"));
-                more.iter().for_each(|more| console.warn(format!("`{name}`: {more}")));
+                for more in more {
+                    console.warn(format!("`{name}`: {more}"));
+                }
             }
             Done::Refused(refused) => {
                 all = false;

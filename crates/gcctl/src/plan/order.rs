@@ -28,8 +28,8 @@ impl Turn {
     /// By when it was last used; of equal ones, by how often. A stamp is not renewed for
     /// [`STAMP_EVERY`], so that within such a time all count as used at the same time.
     #[must_use]
-    pub fn by_use(used: Timestamp, uses: u64) -> Self {
-        Self { first: step(used.as_second()), uses, used: nanoseconds(used) }
+    pub fn by_use(last: Timestamp, uses: u64) -> Self {
+        Self { first: step(last.as_second()), uses, used: nanoseconds(last) }
     }
 
     /// By what it is worth; of equal ones, by when it was last used.

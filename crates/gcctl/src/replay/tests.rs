@@ -17,7 +17,7 @@ impl Random {
 
 fn random(seed: u64, items: u64, uses: u64) -> Trace {
     let mut random = Random(seed);
-    let of = |number: u64| if number % 3 == 0 { Of::Package } else { Of::Image };
+    let of = |number: u64| if number.is_multiple_of(3) { Of::Package } else { Of::Image };
     let items = (0..items).map(|number| Item {
         of: of(number),
         bytes: 1 + random.below(6),

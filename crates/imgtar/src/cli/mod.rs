@@ -324,7 +324,8 @@ pub(crate) enum Command {
     },
     /// Remove keys; exit code 1 if one was not stored, or stays
     ///
-    /// A key that is pinned (`gcctl pin`) stays. What refers to a removed image alone (signatures, SBOMs) goes with it, unless it is pinned.
+    /// A key that is pinned (`gcctl pin`) stays. What refers to a removed image alone (signatures,
+    /// SBOMs) goes with it, unless it is pinned.
     ///
     /// The blobs stay until a collection (`gcctl run`), and `gcctl undo` brings the keys back until
     /// then.

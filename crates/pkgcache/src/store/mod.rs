@@ -122,7 +122,7 @@ impl Shelf {
     #[must_use]
     pub(crate) fn spot(&self, key: PackageKey) -> Spot {
         let (digest, path, wanted) = (key.digest(), self.packages.path(&key), Wanted::of(&key));
-        Spot { digest, path, wanted, key }
+        Spot { key, digest, path, wanted }
     }
 
     /// What is stored under the key. An entry that cannot be read counts as none.

@@ -15,8 +15,7 @@ impl PackageId {
     /// Of the entry whose file has this digest in its name.
     #[must_use]
     pub fn of(name: &Digest) -> Self {
-        let [a, b, c, d, e, f, g, h, ..] = *name.bytes();
-        Self(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+        Self(name.bytes().first_chunk().map_or(0, |first| u64::from_be_bytes(*first)))
     }
 }
 

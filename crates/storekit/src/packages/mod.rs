@@ -73,8 +73,8 @@ impl Packages {
         Blobs::new(self.folder().join("blobs/sha256"), self.store.trash(), Durability::Unsynced)
     }
 
-    /// What was asked for, by the minute or the day: `hit` (from what is stored) and `miss` (fetched,
-    /// for it was not stored) of entries, by their [`PackageId`]. See FORMAT.md, "Uses of
+    /// What was asked for, by the minute or the day: `hit` (from what is stored) and `miss`
+    /// (fetched, for it was not stored) of entries, by their [`PackageId`]. See FORMAT.md, "Uses of
     /// packages".
     #[must_use]
     pub fn uses(&self) -> Events {
