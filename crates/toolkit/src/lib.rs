@@ -7,6 +7,8 @@
 
 pub mod amount;
 pub mod background;
+#[cfg(feature = "net")]
+pub mod bucket;
 pub mod common;
 pub mod errors;
 pub mod guard;

@@ -6,10 +6,10 @@ use std::str::FromStr;
 use camino::Utf8PathBuf;
 use serde::{Serialize, Serializer};
 use storekit::Key;
+use toolkit::bucket::Address;
 
 use crate::error::tier::Error;
 use crate::format::reference::Reference;
-use crate::tier::s3::address::Address;
 
 /// A place that images stand in under their keys.
 #[derive(Clone, Debug, PartialEq, Eq)]

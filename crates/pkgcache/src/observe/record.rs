@@ -171,6 +171,7 @@ impl Recorder {
             meter::Result::Hit
             | meter::Result::Revalidated
             | meter::Result::Stale
+            | meter::Result::Remote
             | meter::Result::Collapsed => (sums.hits, sums.saved) = (sums.hits + 1, sums.saved + sent),
             meter::Result::Miss | meter::Result::Pass => {
                 (sums.misses, sums.fetched) = (sums.misses + 1, sums.fetched + sent);

@@ -30,7 +30,7 @@ impl Sums {
             })
         };
         Self {
-            hits: sum(&[Result::Hit, Result::Revalidated, Result::Stale, Result::Collapsed]),
+            hits: sum(&[Result::Hit, Result::Revalidated, Result::Stale, Result::Collapsed, Result::Remote]),
             misses: sum(&[Result::Miss, Result::Pass]),
             fetches: Sum { count: get(&counts.fetches), bytes: get(&counts.fetched_bytes) },
             damaged: Sum { count: get(&counts.damaged), bytes: 0 },
