@@ -46,11 +46,17 @@ pub(crate) fn upstream() -> Origin {
     })
 }
 
-/// A node before the bucket at this URL, with the origin at its root, and more settings.
+/// A node before the bucket at this URL, with the origin at its root, and more settings; it loses
+/// its patience soon.
 pub(crate) fn node(bucket: &str, origin: &Origin, more: &str) -> Proxy {
+    patient(bucket, origin, &format!(", time = \"2s\", wait = \"3s\"{more}"))
+}
+
+/// The same, as patient as it is said.
+pub(crate) fn patient(bucket: &str, origin: &Origin, more: &str) -> Proxy {
     let settings = format!(
         "[pkgcache]\nindex-ttl = \"60s\"\naccess-log = \"access.ndjson\"\n\
-         remote = {{ url = \"{bucket}\", time = \"2s\", wait = \"3s\"{more} }}\n\
+         remote = {{ url = \"{bucket}\"{more} }}\n\
          [pkgcache.upstream]\n\"/\" = \"{url}\"\ndebian = {{ url = \"{url}\", kind = \"apt\" }}\n",
         url = origin.url()
     );

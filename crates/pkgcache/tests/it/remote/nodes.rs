@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use larder_tests::http::Origin;
 use larder_tests::{Moto, Part, Rclone, have, until};
 
-use super::{body, node, size, upstream, wrote};
+use super::{body, node, patient, size, upstream, wrote};
 use crate::support::{Answer, Cached, Proxy, answer, session};
 
 /// Files of all sizes: none, one that is compared before it is handed on, one that is meanwhile,
@@ -105,7 +105,8 @@ fn asks(node: &Proxy, path: &'static str) -> thread::JoinHandle<Answer> {
 /// Three nodes are asked for the same at the same time.
 fn all_ask_at_once(bucket: &str) {
     let (origin, go) = held();
-    let nodes = [0; 3].map(|_| node(bucket, &origin, ""));
+    // However slow the machine is, nobody loses patience here.
+    let nodes = [0; 3].map(|_| patient(bucket, &origin, ", time = \"20s\", wait = \"20s\""));
     let clients: Vec<_> = nodes.iter().map(|node| asks(node, "/once-2000000")).collect();
     until("the upstream is asked", || !origin.seen().is_empty());
     go.send(()).unwrap();
@@ -113,7 +114,8 @@ fn all_ask_at_once(bucket: &str) {
     for client in clients {
         is_right(&client.join().unwrap(), "/once-2000000");
     }
-    assert_eq!(origin.seen().len(), 1, "{:?}", origin.seen());
+    let said: Vec<_> = nodes.iter().map(|node| node.said()).collect();
+    assert_eq!(origin.seen().len(), 1, "{:?} {said:?}", origin.seen());
 }
 
 /// One of three is killed while it asks: another asks in its place.
