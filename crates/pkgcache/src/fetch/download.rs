@@ -178,7 +178,7 @@ impl<'a> Download<'a> {
             Err(Broken::Upstream(why)) => self.give_up(&why),
             Err(Broken::Deserted) => {}
             Err(Broken::TooLarge(why)) => {
-                if let (Some(held), Some(remote)) = (self.ask.from_bucket(), &self.cache.remote) {
+                if let (Some(held), Some(remote)) = (self.ask.body_in_bucket(), &self.cache.remote) {
                     remote.refuse(&held.digest, &self.ask.key, why);
                 }
                 self.give_up(why);
@@ -291,7 +291,7 @@ impl<'a> Download<'a> {
 
     /// The body broke off. One in the bucket is not asked for there again.
     fn broken(&self, why: String) -> Broken {
-        if let (Some(held), Some(remote)) = (self.ask.from_bucket(), &self.cache.remote) {
+        if let (Some(held), Some(remote)) = (self.ask.body_in_bucket(), &self.cache.remote) {
             remote.failed(held, &why);
         }
         Broken::Upstream(why)
@@ -299,8 +299,10 @@ impl<'a> Download<'a> {
 
     /// What comes from the bucket has to come fast enough; else the upstream is asked for the rest.
     fn is_in_time(&self, bytes: u64, time: Duration) -> Result<(), Broken> {
-        match self.ask.from_bucket() {
-            Some(held) if !held.keeps_up(bytes, time) => Err(self.broken("it comes too slowly".to_owned())),
+        match self.ask.body_in_bucket() {
+            Some(held) if !held.keeps_up(bytes, time, tokio::time::Instant::now()) => {
+                Err(self.broken("it comes too slowly".to_owned()))
+            }
             _ => Ok(()),
         }
     }

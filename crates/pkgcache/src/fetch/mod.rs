@@ -95,19 +95,19 @@ impl Ask {
     }
 
     /// The body in the bucket, for as long as it comes from there.
-    fn from_bucket(&self) -> Option<&Held> {
+    fn body_in_bucket(&self) -> Option<&Held> {
         self.held.as_ref().filter(|held| !held.is_given_up())
     }
 
     /// How long whoever gives the body may say nothing.
     fn patience(&self, cache: &Cache) -> Duration {
-        let of_bucket = self.from_bucket().and(cache.remote.as_ref()).map(|remote| remote.patience());
+        let of_bucket = self.body_in_bucket().and(cache.remote.as_ref()).map(|remote| remote.patience());
         of_bucket.unwrap_or(self.route.limits.answer)
     }
 
     /// Where the bytes of the body are counted.
     fn counter<'a>(&self, counts: &'a Counts) -> &'a AtomicU64 {
-        if self.from_bucket().is_some() { &counts.remote_bytes } else { &counts.fetched_bytes }
+        if self.body_in_bucket().is_some() { &counts.remote_bytes } else { &counts.fetched_bytes }
     }
 
     /// Which requests may be given the answer again.

@@ -178,8 +178,7 @@ pub(super) async fn current(cache: &Arc<Cache>, lookup: &Lookup) -> Result<Docum
             return Err(Plan::Answer(response, result));
         }
         let status = response.headers().get_all(CACHE_STATUS).iter().next_back().cloned();
-        use meter::Result::{Collapsed, Miss, Pass, Remote};
-        if matches!(result, Miss | Collapsed | Pass | Remote) {
+        if comes_along(result) {
             if let Err(why) = drain(response.into_body()).await {
                 let before = if lookup.ruling.is_index { earlier(cache, lookup).await } else { Vec::new() };
                 let text = format!("{}: the index did not come whole: {why}", lookup.target.url);
@@ -197,6 +196,12 @@ pub(super) async fn current(cache: &Arc<Cache>, lookup: &Lookup) -> Result<Docum
     }
     let text = format!("{}: the index could not be stored, so it cannot be served", lookup.target.url);
     Err(Plan::refused(StatusCode::BAD_GATEWAY, text))
+}
+
+/// Whether the answer may still be on its way into the store.
+fn comes_along(result: meter::Result) -> bool {
+    use meter::Result::{Collapsed, Miss, Pass, Remote};
+    matches!(result, Miss | Collapsed | Pass | Remote)
 }
 
 async fn drain(mut body: Body) -> std::io::Result<()> {

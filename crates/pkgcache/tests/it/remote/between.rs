@@ -69,7 +69,11 @@ fn pass(connection: &mut Connection, request: &Request, host: &str, fault: &Faul
             let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{words}", words.len());
             return connection.write(head.as_bytes());
         }
-        Fault::Silent => return Some(thread::sleep(Duration::from_secs(10))),
+        Fault::Silent => {
+            // Longer than any node waits here.
+            thread::sleep(Duration::from_secs(10));
+            return None;
+        }
         Fault::Down => return None,
         _ => {}
     }
@@ -88,18 +92,14 @@ fn pass(connection: &mut Connection, request: &Request, host: &str, fault: &Faul
     };
     let is_endless = *fault == Fault::Endless && is_body;
     let kept = |name: &str| !["content-length", "connection", "transfer-encoding"].contains(&name);
-    let fields: String = answer
-        .headers
-        .iter()
-        .filter(|(name, _)| kept(name))
-        .map(|(name, value)| format!("{name}: {value}\r\n"))
-        .collect();
+    let fields =
+        lines(answer.headers.iter().map(|(name, value)| (name, value)).filter(|(name, _)| kept(name)));
     let length = if is_endless { String::new() } else { format!("content-length: {length}\r\n") };
     let head = format!("HTTP/1.1 {} X\r\n{fields}{length}connection: close\r\n\r\n", answer.status);
     connection.write(head.as_bytes())?;
     match fault {
         Fault::Endless if is_body => loop {
-            connection.write(&[0; 65_536])?;
+            connection.write(&vec![0; 65_536])?;
         },
         Fault::CutShort if is_body => connection.write(&answer.body[..answer.body.len() / 2]),
         Fault::Trickles if is_body => answer.body.chunks(64).try_for_each(|piece| {
@@ -116,10 +116,14 @@ fn pass(connection: &mut Connection, request: &Request, host: &str, fault: &Faul
 /// What the store answers; the fields that were signed are as they came.
 fn ask(host: &str, request: &Request) -> Answer {
     let mut stream = connect(host);
-    let fields = request.headers.iter().filter(|(name, _)| *name != "connection");
-    let fields: String = fields.map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let fields = lines(request.headers.iter().filter(|(name, _)| *name != "connection"));
     let head = format!("{} {} HTTP/1.1\r\n{fields}connection: close\r\n\r\n", request.method, request.path);
     let sent = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&request.body));
     sent.unwrap_or_else(|error| panic!("{host}: {error}"));
     Answer::read(&mut BufReader::new(stream), &request.method)
+}
+
+/// The fields, each with its end.
+fn lines<'a>(fields: impl Iterator<Item = (&'a String, &'a String)>) -> String {
+    fields.flat_map(|(name, value)| [name, ": ", value, "\r\n"]).collect()
 }
