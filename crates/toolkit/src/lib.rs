@@ -7,6 +7,8 @@
 
 pub mod amount;
 pub mod background;
+#[cfg(feature = "bar")]
+pub mod bar;
 #[cfg(feature = "net")]
 pub mod bucket;
 pub mod common;

@@ -5,11 +5,10 @@ use std::str::FromStr;
 
 use camino::Utf8PathBuf;
 use serde::{Serialize, Serializer};
-use storekit::Key;
+use storekit::{Key, NotAReference, Reference};
 use toolkit::bucket::Address;
 
 use crate::error::tier::Error;
-use crate::format::reference::Reference;
 
 /// A place that images stand in under their keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,10 +56,7 @@ impl FromStr for Place {
 }
 
 fn repository(name: &str) -> Result<Repository, String> {
-    let reference: Reference = name.parse().map_err(|error| match error {
-        crate::Error::BadReference { reason, .. } => reason.to_owned(),
-        error => error.to_string(),
-    })?;
+    let reference: Reference = name.parse().map_err(|error: NotAReference| error.reason.to_owned())?;
     // The tag of a name that has none is not in the name.
     if reference.digest().is_some() || !is_bare(name) {
         return Err("a tag or a digest is not a part of it: each key is a tag".to_owned());
