@@ -135,14 +135,14 @@ enum Job {
     ///
     /// Several caches share what they store in a bucket of an object store: `remote =
     /// "s3://BUCKET/PREFIX"`, or `https://HOST/BUCKET/PREFIX` (or `remote = { url = …, read-only =
-    /// true, plain-http = true, time = "5s", wait = "10s" }`). The account is in AWS_ACCESS_KEY_ID,
-    /// AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and AWS_REGION, the server of `s3://` in
-    /// AWS_ENDPOINT_URL where it is not Amazon's. What is not stored here is looked for there, and
-    /// what an upstream gave is written there afterwards; at the end for up to `drain-time`. An
-    /// answer of the bucket's that does not come within `time` is not waited for, nor another node
-    /// that fetches the same for longer than `wait`. A bucket in trouble is left alone for a while,
-    /// with a warning. Answers to requests with credentials, and tags of registries, stay with each
-    /// node. `plain-http` lets it be another machine's without TLS.
+    /// true, plain-http = true, time = "5s", wait = "10s" }`). The account is in
+    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` and `AWS_REGION`, the
+    /// server of `s3://` in `AWS_ENDPOINT_URL` where it is not Amazon's. What is not stored here is
+    /// looked for there, and what an upstream gave is written there afterwards; at the end for up
+    /// to `drain-time`. An answer of the bucket's that does not come within `time` is not waited
+    /// for, nor another node that fetches the same for longer than `wait`. A bucket in trouble is
+    /// left alone for a while, with a warning. Answers to requests with credentials, and tags of
+    /// registries, stay with each node. `plain-http` lets it be another machine's without TLS.
     ///
     /// Where neither an upstream nor a host is set, the indexes of this machine's clients are
     /// cached, as `pkgcache detect` finds them; a line on stderr names each.
