@@ -83,7 +83,8 @@ impl<'de> Deserialize<'de> for RemoteSetting {
 }
 
 impl RemoteTable {
-    /// The bucket, spoken with as this account. `endpoint` is the server where the place names none.
+    /// The bucket, spoken with as this account. `endpoint` is the server where the place names
+    /// none.
     ///
     /// # Errors
     /// [`Error::NotARemote`].

@@ -17,7 +17,7 @@ use crate::remote::bucket::nothing;
 use crate::remote::{LAYOUT, REMEMBERED, Remote, lease_path, lock};
 use crate::store::recent::Recent;
 
-/// The first look at another node's lease comes after 100 ms, the next ones at most this much later.
+/// The first look at another node's lease comes after 100 ms, the next ones after more.
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_millis(500);
 /// So much longer than a lease holds it is waited for: its age is told in whole seconds.

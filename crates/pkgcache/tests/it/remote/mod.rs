@@ -55,7 +55,7 @@ pub(crate) fn node(bucket: &str, origin: &Origin, more: &str) -> Proxy {
 /// The same, as patient as it is said.
 pub(crate) fn patient(bucket: &str, origin: &Origin, more: &str) -> Proxy {
     let settings = format!(
-        "[pkgcache]\nindex-ttl = \"60s\"\naccess-log = \"access.ndjson\"\n\
+        "[pkgcache]\nindex-ttl = \"60s\"\ndrain-time = \"60s\"\naccess-log = \"access.ndjson\"\n\
          remote = {{ url = \"{bucket}\"{more} }}\n\
          [pkgcache.upstream]\n\"/\" = \"{url}\"\ndebian = {{ url = \"{url}\", kind = \"apt\" }}\n",
         url = origin.url()
