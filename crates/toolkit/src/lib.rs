@@ -9,8 +9,6 @@ pub mod amount;
 pub mod background;
 #[cfg(feature = "bar")]
 pub mod bar;
-#[cfg(feature = "net")]
-pub mod bucket;
 pub mod common;
 pub mod errors;
 pub mod guard;
@@ -30,6 +28,8 @@ pub mod tables;
 pub mod words;
 
 pub use common::{Color, Common};
+#[cfg(feature = "net")]
+pub use net::bucket;
 pub use outcome::{Outcome, finish};
 pub use output::Output;
 pub use settings::{Environment, Settings};

@@ -72,8 +72,8 @@ enum Job {
     /// others end with their answers. A connection on which nothing moves for `drain-time` (8s) is
     /// cut off, and after 5 minutes every connection; a second signal ends all at once. Exit code 0
     /// (Ctrl-C: 130; a second SIGTERM: 143). SIGHUP makes it read its settings again and open its
-    /// access log anew; a new `listen`, `max-connections` or `remote` holds only after a restart, and where a
-    /// settings file is gone, the old settings stay.
+    /// access log anew; a new `listen`, `max-connections` or `remote` holds only after a restart,
+    /// and where a settings file is gone, the old settings stay.
     ///
     /// A mount with a `kind` (`apt`, `dnf`, `python`, `npm`, `cargo`, `huggingface`) knows its
     /// packages: each file is compared with the checksum that its index names, and cut off before
@@ -104,8 +104,8 @@ enum Job {
     /// Each option but `--store` can stand in the table `[pkgcache]` of larder.toml: `listen`,
     /// `allow`, `tunnel`, `allow-private`, `parent`, `offline`, `allow-remote`, `clients`,
     /// `token-file`, `max-object`, `heuristic-freshness`, `keep-cookies`, `drain-time`,
-    /// `access-log`, `remote`; upstreams as `[pkgcache.upstream]`, with `NAME = "URL"` or `NAME = { url =
-    /// "URL", kind = "apt", keyring = "FILE", keep-links = true, follow-redirects = true,
+    /// `access-log`, `remote`; upstreams as `[pkgcache.upstream]`, with `NAME = "URL"` or `NAME =
+    /// { url = "URL", kind = "apt", keyring = "FILE", keep-links = true, follow-redirects = true,
     /// keep-private = true, heuristic-freshness = true }`; registries as `[pkgcache.registry]`,
     /// with `NAME = { url = "URL", tokens-from = "HOST" }`. Only there: `ttl`, `stale-window` (a
     /// stored copy stands in for an upstream that fails for 7d beyond that; a 404 of an index

@@ -7,8 +7,9 @@
 //! Correctness rests on no conditional write, since not every server knows them: blobs have the
 //! names of their bytes, and a key file is one object, written whole and last.
 //!
-//! Deliberately absent: how a bucket's address is written (`toolkit::bucket`); index.json, which two pushes at once would overwrite for each other; other
-//! sources of credentials than those that are handed in; styles of addresses other than the path's.
+//! Deliberately absent: how a bucket's address is written (`toolkit::bucket`); index.json, which
+//! two pushes at once would overwrite for each other; other sources of credentials than those that
+//! are handed in; styles of addresses other than the path's.
 //!
 //! Source: FORMAT.md, "Places"; Amazon S3's API reference.
 

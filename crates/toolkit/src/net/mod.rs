@@ -1,6 +1,9 @@
-//! What a tool that speaks HTTP needs around its connections: authorities, secrets, networks.
+//! What a tool that speaks HTTP needs around its connections: authorities, secrets, networks;
+//! `bucket`: where buckets are.
 //!
 //! Deliberately absent: connections, and TLS itself.
+
+pub mod bucket;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
