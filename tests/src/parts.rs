@@ -22,6 +22,8 @@ pub const PIP: &str = "python/bin/pip";
 pub const UV: &str = "python/bin/uv";
 /// The Python there that has `huggingface_hub`.
 pub const HUGGINGFACE: &str = "models/bin/python";
+/// moto's object store there.
+pub const MOTO: &str = "moto/bin/moto_server";
 /// npm there, for node.
 pub const NPM: &str = "node/node_modules/npm/bin/npm-cli.js";
 /// pnpm there, for node.
@@ -44,6 +46,8 @@ pub enum Part {
     Registry,
     /// rclone, whose object store is started by the test itself.
     Rclone,
+    /// moto, whose object store is started by the test itself.
+    Moto,
     /// skopeo.
     Skopeo,
     /// b3sum.
@@ -262,6 +266,7 @@ impl Part {
             Self::Podman => succeeds("podman", &["info"]),
             Self::Registry => succeeds("docker-registry", &["--version"]),
             Self::Rclone => succeeds("rclone", &["version"]),
+            Self::Moto => installed(MOTO).is_file(),
             Self::Skopeo => succeeds("skopeo", &["--version"]),
             Self::B3sum => succeeds("b3sum", &["--version"]),
             Self::Git => succeeds("git", &["--version"]),
@@ -319,6 +324,7 @@ impl fmt::Display for Part {
             Self::Podman => "`podman`",
             Self::Registry => "`docker-registry`",
             Self::Rclone => "`rclone`, as `.ci/run` installs it",
+            Self::Moto => "`moto_server`, as `.ci/run` installs it",
             Self::Skopeo => "`skopeo`",
             Self::B3sum => "`b3sum`",
             Self::Git => "`git`",

@@ -19,6 +19,7 @@ use crate::observe::access_log::AccessLog;
 use crate::observe::meter::Counts;
 use crate::observe::refusals::Refusals;
 use crate::outside::Outside;
+use crate::remote::Remote;
 use crate::response::flight::Flights;
 use crate::store::Shelf;
 use crate::store::recent_targets::RecentTargets;
@@ -44,6 +45,8 @@ pub(crate) struct Cache {
     pub(crate) flights: Flights,
     /// Connections to upstreams.
     pub(crate) upstreams: Upstreams,
+    /// The bucket that several caches share.
+    pub(crate) remote: Option<Arc<Remote>>,
     /// What registries let clients in with.
     pub(crate) tokens: Tokens,
     /// What clients have not taken yet.
@@ -90,15 +93,19 @@ impl Cache {
         let access = access_log(&config, &outside)?;
         let name = random().map_err(|source| Error::System { doing: "read random bytes", source })?;
         let via = format!("1.1 pkgcache-{name:08x}");
+        let (counts, packages) = (Arc::<Counts>::default(), store.packages());
+        let remote =
+            config.remote.clone().and_then(|remote| Remote::new(remote, packages, &counts, &outside));
         Ok(Self {
             shelf: Shelf::new(store.packages()),
             store,
             places: RecentTargets::default(),
             flights: Flights::default(),
             upstreams: Upstreams::new(Arc::clone(&outside)),
+            remote,
             tokens: Tokens::default(),
             queues: Queues::default(),
-            counts: Arc::default(),
+            counts,
             refusals: Refusals::default(),
             refused: Mutex::default(),
             access: RwLock::new(access),
@@ -131,13 +138,22 @@ impl Cache {
         let fixed = [
             ("listen", config.listen != old.listen),
             ("max-connections", config.limits.connections != old.limits.connections),
+            ("remote", config.remote != old.remote),
         ];
+        config.remote.clone_from(&old.remote);
         config.listen = old.listen;
         config.limits.connections = old.limits.connections;
         let access = access_log(&config, &self.outside)?;
         *self.access.write().unwrap_or_else(PoisonError::into_inner) = access;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         Ok(fixed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect())
+    }
+
+    /// What stands under the key, if it is from an upstream, is for the other nodes, too.
+    pub(crate) fn share(&self, key: &PackageKey, is_news: bool) {
+        if let Some(remote) = self.remote.as_ref().filter(|_| is_news) {
+            remote.share(key);
+        }
     }
 
     /// Deletes a body that was refused, unless an entry has it. One task does it for all: it reads

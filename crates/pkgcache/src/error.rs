@@ -64,6 +64,15 @@ pub enum Error {
         /// Why it cannot be used.
         reason: String,
     },
+    /// Text that is not the place of a bucket.
+    #[error("invalid remote {text:?}: {reason}")]
+    #[diagnostic(
+        code(pkgcache::not_a_remote),
+        help(
+            "write `s3://BUCKET/PREFIX`, with the server in AWS_ENDPOINT_URL where it is not Amazon's, or `https://HOST/BUCKET/PREFIX`"
+        )
+    )]
+    NotARemote { text: String, reason: &'static str },
     /// Text that is not an upstream.
     #[error("invalid upstream {text:?}: {reason}")]
     #[diagnostic(code(pkgcache::not_an_upstream), help("write `NAME=URL`, or `/=URL` for the root"))]

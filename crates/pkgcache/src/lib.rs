@@ -23,6 +23,7 @@ pub mod locked;
 mod observe;
 mod outside;
 mod proxy;
+mod remote;
 mod response;
 mod rules;
 mod server;
@@ -31,6 +32,7 @@ mod upstream;
 pub mod warm;
 mod wire;
 
+pub use config::remote::{RemoteConfig, RemoteSetting, RemoteTable};
 pub use config::settings::Options;
 pub use config::{Config, Upstream};
 pub use ecosystem::Ecosystem;

@@ -20,8 +20,8 @@ use std::io::{self, BufWriter};
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::builder::styling::Styles;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use pkgcache::Options;
 use pkgcache::commands::{self, By, Console, Selection};
+use pkgcache::{Options, RemoteSetting};
 use storekit::{Age, ByteSize, Store};
 use toolkit::{Common, Outcome, Output, Settings, output};
 
@@ -72,8 +72,8 @@ enum Job {
     /// others end with their answers. A connection on which nothing moves for `drain-time` (8s) is
     /// cut off, and after 5 minutes every connection; a second signal ends all at once. Exit code 0
     /// (Ctrl-C: 130; a second SIGTERM: 143). SIGHUP makes it read its settings again and open its
-    /// access log anew; a new `listen` or `max-connections` holds only after a restart, and where a
-    /// settings file is gone, the old settings stay.
+    /// access log anew; a new `listen`, `max-connections` or `remote` holds only after a restart,
+    /// and where a settings file is gone, the old settings stay.
     ///
     /// A mount with a `kind` (`apt`, `dnf`, `python`, `npm`, `cargo`, `huggingface`) knows its
     /// packages: each file is compared with the checksum that its index names, and cut off before
@@ -104,8 +104,8 @@ enum Job {
     /// Each option but `--store` can stand in the table `[pkgcache]` of larder.toml: `listen`,
     /// `allow`, `tunnel`, `allow-private`, `parent`, `offline`, `allow-remote`, `clients`,
     /// `token-file`, `max-object`, `heuristic-freshness`, `keep-cookies`, `drain-time`,
-    /// `access-log`; upstreams as `[pkgcache.upstream]`, with `NAME = "URL"` or `NAME = { url =
-    /// "URL", kind = "apt", keyring = "FILE", keep-links = true, follow-redirects = true,
+    /// `access-log`, `remote`; upstreams as `[pkgcache.upstream]`, with `NAME = "URL"` or `NAME =
+    /// { url = "URL", kind = "apt", keyring = "FILE", keep-links = true, follow-redirects = true,
     /// keep-private = true, heuristic-freshness = true }`; registries as `[pkgcache.registry]`,
     /// with `NAME = { url = "URL", tokens-from = "HOST" }`. Only there: `ttl`, `stale-window` (a
     /// stored copy stands in for an upstream that fails for 7d beyond that; a 404 of an index
@@ -119,7 +119,7 @@ enum Job {
     /// [gcctl] forbids it). Variables:
     /// `LARDER_PKGCACHE_LISTEN`,
     /// `_UPSTREAM`, `_ALLOW`, `_TUNNEL` (words), `_PARENT`, `_OFFLINE`, `_ALLOW_PRIVATE`,
-    /// `_TOKEN_FILE`.
+    /// `_TOKEN_FILE`, `_REMOTE`.
     ///
     /// `ttl = { index = "60s", tag = "10s", pinned-by-name = "30d" }` says for how long the classes
     /// that `pkgcache why` names are handed on without a question: an index (60s; `index-ttl` for
@@ -132,6 +132,17 @@ enum Job {
     /// it says, up to an hour. After that one request finds out how it is, and the others get the
     /// stored copy, or the failure, at once. The same holds for one that package clients are served
     /// from while it fails; only what nothing stored can stand in for is asked of it all the same.
+    ///
+    /// Several caches share what they store in a bucket of an object store: `remote =
+    /// "s3://BUCKET/PREFIX"`, or `https://HOST/BUCKET/PREFIX` (or `remote = { url = …, read-only =
+    /// true, plain-http = true, time = "5s", wait = "10s" }`). The account is in
+    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` and `AWS_REGION`, the
+    /// server of `s3://` in `AWS_ENDPOINT_URL` where it is not Amazon's. What is not stored here is
+    /// looked for there, and what an upstream gave is written there afterwards; at the end for up
+    /// to `drain-time`. An answer of the bucket's that does not come within `time` is not waited
+    /// for, nor another node that fetches the same for longer than `wait`. A bucket in trouble is
+    /// left alone for a while, with a warning. Answers to requests with credentials, and tags of
+    /// registries, stay with each node. `plain-http` lets it be another machine's without TLS.
     ///
     /// Where neither an upstream nor a host is set, the indexes of this machine's clients are
     /// cached, as `pkgcache detect` finds them; a line on stderr names each.
@@ -359,6 +370,12 @@ pub(crate) struct ServeArgs {
     /// At the end, cut off connections on which nothing moves for this long [default: 8s]
     #[arg(long, value_name = "AGE")]
     drain_time: Option<Age>,
+    /// Share what is stored with other caches in this bucket: `s3://BUCKET/PREFIX`
+    #[arg(long, value_name = "PLACE")]
+    remote: Option<String>,
+    /// Write nothing to the bucket
+    #[arg(long)]
+    remote_read_only: bool,
     /// Write a JSON object for each request to this file; `-` is stdout
     #[arg(long, value_name = "FILE")]
     access_log: Option<Utf8PathBuf>,
@@ -377,6 +394,8 @@ impl ServeArgs {
             token_file: self.token_file.clone(),
             max_object: self.max_object,
             drain_time: self.drain_time,
+            remote: self.remote.clone().map(RemoteSetting::Url),
+            remote_read_only: set(self.remote_read_only),
             access_log: self.access_log.clone(),
             ..self.upstreams.options()?
         })

@@ -3,6 +3,7 @@
 //! Deliberately absent: flags and the environment, which `cli` turns into this.
 
 pub(crate) mod hosts;
+pub(crate) mod remote;
 pub(crate) mod settings;
 pub(crate) mod target;
 pub(crate) mod ttl;
@@ -17,6 +18,7 @@ use storekit::Digest;
 use toolkit::net::Network;
 
 use crate::config::hosts::Hosts;
+use crate::config::remote::RemoteConfig;
 use crate::config::ttl::Lifetimes;
 use crate::ecosystem::Ecosystem;
 use crate::wire::framing::HeadLimits;
@@ -55,6 +57,8 @@ pub struct Config {
     pub access_log: Option<Utf8PathBuf>,
     /// For how long counts stay in events/.
     pub keep_events: Duration,
+    /// The bucket that several caches share.
+    pub remote: Option<RemoteConfig>,
 }
 
 /// An upstream and the path that it is mounted at.
@@ -176,6 +180,7 @@ impl Default for Config {
             limits: Limits::default(),
             access_log: None,
             keep_events: Duration::from_secs(30 * 86_400),
+            remote: None,
         }
     }
 }

@@ -14,10 +14,12 @@ use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer};
 use storekit::{Age, ByteSize, Digest, WrittenSize};
 use toolkit::amount::Setting;
+use toolkit::bucket::{Account, HalfAnAccount};
 use toolkit::net::without_credentials;
 use toolkit::settings::Settings;
 
 use crate::config::hosts::{HostRule, Hosts};
+use crate::config::remote::{RemoteConfig, RemoteSetting, RemoteTable};
 use crate::config::ttl::{Lifetimes, Ttl};
 use crate::config::{Clients, Config, DOCKER, Forward, Limits, Registry, Upstream};
 use crate::ecosystem::Ecosystem;
@@ -81,6 +83,17 @@ pub struct Options {
     pub access_log: Option<Utf8PathBuf>,
     /// For how long the counts by the minute are kept.
     pub keep_events: Option<Age>,
+    /// The bucket that several caches share.
+    pub remote: Option<RemoteSetting>,
+    /// Whether it is only read, whatever its table says.
+    #[serde(skip)]
+    pub remote_read_only: Option<bool>,
+    /// The account that the environment names for it.
+    #[serde(skip)]
+    pub account: Option<Result<Account, HalfAnAccount>>,
+    /// The server that the environment names for buckets.
+    #[serde(skip)]
+    pub endpoint: Option<String>,
     /// How much may be stored: gcctl's to see to.
     pub max_size: Option<Setting<WrittenSize>>,
     /// For how long it may be unused: gcctl's to see to.
@@ -211,6 +224,11 @@ impl Options {
             offline: flag("OFFLINE")?,
             allow_private: flag("ALLOW_PRIVATE")?,
             token_file: get("TOKEN_FILE").map(Into::into),
+            remote: get("REMOTE").map(|url| RemoteSetting::Url(url.to_owned())),
+            account: Some(Account::of(settings.environment())),
+            endpoint: ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]
+                .iter()
+                .find_map(|name| settings.environment().get(name).map(str::to_owned)),
             ..Self::default()
         };
         variables.mount(get("UPSTREAM").unwrap_or_default().split_whitespace())?;
@@ -272,6 +290,10 @@ impl Options {
             drain_time: self.drain_time.or(other.drain_time),
             access_log: self.access_log.or(other.access_log),
             keep_events: self.keep_events.or(other.keep_events),
+            remote: self.remote.or(other.remote),
+            remote_read_only: self.remote_read_only.or(other.remote_read_only),
+            account: self.account.or(other.account),
+            endpoint: self.endpoint.or(other.endpoint),
             max_size: self.max_size.or(other.max_size),
             max_age: self.max_age.or(other.max_age),
             models_max_age: self.models_max_age.or(other.models_max_age),
@@ -328,11 +350,24 @@ impl Options {
                 .as_ref()
                 .map(|path| if path == "-" { path.clone() } else { folder.join(path) }),
             keep_events: self.keep_events.map_or(defaults.keep_events, |age| age.0),
+            remote: self.remote.as_ref().map(|remote| self.remote(remote)).transpose()?,
         };
         if !config.listen.ip().is_loopback() && !self.allow_remote.unwrap_or(false) {
             return Err(Error::Exposed { address: config.listen }.into());
         }
         Ok(config)
+    }
+}
+
+impl Options {
+    fn remote(&self, setting: &RemoteSetting) -> miette::Result<RemoteConfig> {
+        let account = self.account.clone().transpose()?.unwrap_or_default();
+        let mut table = match setting {
+            RemoteSetting::Url(url) => RemoteTable { url: url.clone(), ..RemoteTable::default() },
+            RemoteSetting::Table(table) => table.clone(),
+        };
+        table.read_only |= self.remote_read_only.unwrap_or(false);
+        Ok(table.config(account, self.endpoint.as_deref())?)
     }
 }
 

@@ -54,6 +54,16 @@ pub(crate) struct Download<'a> {
     ahead: JoinSet<()>,
 }
 
+/// What is known of a body before it comes.
+struct Head {
+    answer: Answer,
+    /// Its size, where that is said.
+    total: Option<u64>,
+    /// The strong tag by which its upstream knows it again.
+    tag: Option<HeaderValue>,
+    cookies: HeaderMap,
+}
+
 /// Where the bytes go.
 enum Sink {
     /// Into the store.
@@ -83,6 +93,7 @@ enum Broken {
 }
 
 impl<'a> Download<'a> {
+    /// An upstream's answer.
     pub(crate) fn new(
         cache: &'a Arc<Cache>,
         flight: &'a Arc<Flight>,
@@ -91,7 +102,6 @@ impl<'a> Download<'a> {
         times: Times,
         writer: BodyWriter,
     ) -> Self {
-        let (progress, receiver) = watch::channel(Progress::default());
         let mut headers = response.headers().clone();
         if let Some(fields) = &ask.ruling.fields {
             headers = HeaderMap::clone(fields);
@@ -103,19 +113,50 @@ impl<'a> Download<'a> {
         if !ask.target.keep_cookies {
             cookies = take_cookies(&mut headers);
         }
-        let (segments, wishes) = Segments::new();
-        let growing = Arc::new(Growing {
+        let head = Head {
             answer: Answer::new(response.status(), &headers, &ask.headers, times),
             total: response.body().size_hint().exact().or(ask.ruling.expected.and_then(|it| it.size)),
-            strict: ask.ruling.expected.is_some(),
+            tag: conditional::strong_tag(response.headers()).cloned(),
+            cookies,
+        };
+        Self::of(cache, flight, ask, head, writer)
+    }
+
+    /// What the bucket has that several caches share.
+    pub(crate) fn held(
+        cache: &'a Arc<Cache>,
+        flight: &'a Arc<Flight>,
+        ask: &'a Arc<Ask>,
+        answer: Answer,
+        writer: BodyWriter,
+    ) -> Self {
+        // The digest of all tells whether a part is of the same bytes.
+        let total = ask.held.as_ref().map(|held| held.size);
+        Self::of(cache, flight, ask, Head { answer, total, tag: None, cookies: HeaderMap::new() }, writer)
+    }
+
+    fn of(
+        cache: &'a Arc<Cache>,
+        flight: &'a Arc<Flight>,
+        ask: &'a Arc<Ask>,
+        head: Head,
+        writer: BodyWriter,
+    ) -> Self {
+        let (progress, receiver) = watch::channel(Progress::default());
+        let (segments, wishes) = Segments::new();
+        let Head { answer, total, tag, cookies } = head;
+        let growing = Arc::new(Growing {
+            answer,
+            total,
+            strict: ask.expected().is_some(),
+            by_remote: ask.held.is_some(),
             file: writer.file(),
             progress: receiver,
             segments,
             readers: Readers::default(),
             cookies,
         });
-        let tag = conditional::strong_tag(response.headers()).cloned();
-        let check = Check::new(ask.ruling.expected);
+        let check = Check::new(ask.expected());
         let mut ahead = JoinSet::new();
         if growing.may_have_segments(tag.is_some(), ask.route.limits.object) {
             let (cache, ask, growing) = (Arc::clone(cache), Arc::clone(ask), Arc::clone(&growing));
@@ -137,7 +178,12 @@ impl<'a> Download<'a> {
             Ok(()) => self.finish(begun).await,
             Err(Broken::Upstream(why)) => self.give_up(&why),
             Err(Broken::Deserted) => {}
-            Err(Broken::TooLarge(why)) => self.give_up(why),
+            Err(Broken::TooLarge(why)) => {
+                if let (Some(held), Some(remote)) = (self.ask.body_in_bucket(), &self.cache.remote) {
+                    remote.refuse(&held.digest, &self.ask.key, why);
+                }
+                self.give_up(why);
+            }
         }
     }
 
@@ -226,13 +272,15 @@ impl<'a> Download<'a> {
             if self.part_here().is_some() {
                 return Ok(Stop::Part);
             }
-            let patience = self.ask.route.limits.answer;
+            let patience = self.ask.patience(self.cache);
             let next = timeout(patience, body.next()).await;
-            let next =
-                next.map_err(|_| Broken::Upstream(format!("nothing came for {} s", patience.as_secs())))?;
-            match next.map_err(Broken::Upstream)? {
+            let next = next.unwrap_or_else(|_| Err(format!("nothing came for {} s", patience.as_secs())));
+            match next.map_err(|why| self.broken(why))? {
                 None => break,
-                Some(data) => self.take(self.before_part(data)).await?,
+                Some(data) => {
+                    self.is_in_time(data.len() as u64, patience)?;
+                    self.take(self.before_part(data)).await?;
+                }
             }
         }
         let short = self.growing.total.is_some_and(|total| self.sink.size() < total);
@@ -240,6 +288,24 @@ impl<'a> Download<'a> {
             return Ok(Stop::Part);
         }
         if short { Err(Broken::Upstream("the body ended too soon".to_owned())) } else { Ok(Stop::End) }
+    }
+
+    /// The body broke off. One in the bucket is not asked for there again.
+    fn broken(&self, why: String) -> Broken {
+        if let (Some(held), Some(remote)) = (self.ask.body_in_bucket(), &self.cache.remote) {
+            remote.failed(held, &why);
+        }
+        Broken::Upstream(why)
+    }
+
+    /// What comes from the bucket has to come fast enough; else the upstream is asked for the rest.
+    fn is_in_time(&self, bytes: u64, time: Duration) -> Result<(), Broken> {
+        match self.ask.body_in_bucket() {
+            Some(held) if !held.keeps_up(bytes, time, tokio::time::Instant::now()) => {
+                Err(self.broken("it comes too slowly".to_owned()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What comes before the next part of these bytes.
@@ -263,7 +329,7 @@ impl<'a> Download<'a> {
         if size > self.ask.route.limits.object && matches!(self.sink, Sink::File(_)) {
             self.spill();
         }
-        add(&self.cache.counts.fetched_bytes, data.len() as u64);
+        add(self.ask.counter(&self.cache.counts), data.len() as u64);
         if let Sink::File(writer) = &mut self.sink {
             match writer.write(&data) {
                 Ok(()) => {
@@ -367,22 +433,25 @@ impl<'a> Download<'a> {
             ..growing.answer.to_stored(lease.digest(), lease.size())
         };
         let generations = ask.ruling.generations;
-        let change = move |entry: &mut PackageEntry| {
-            let same = |it: &StoredResponse| it.selecting == stored.selecting && it.vary == stored.vary;
-            if entry.responses.iter().any(|it| same(it) && it.received > stored.received) {
-                // A request with other credentials came later, and got it sooner.
-                return;
-            }
-            let mut older = 0;
-            entry.responses.retain(|it| {
-                older += usize::from(same(it) && it.digest != stored.digest);
-                let kept = same(it) && it.digest != stored.digest && older <= generations;
-                kept || (!stored.vary.is_empty() && !same(it))
-            });
-            entry.responses.insert(0, stored);
-        };
+        let change = move |entry: &mut PackageEntry| keep_newest(entry, stored, generations);
         commit(cache, flight, ask, vec![lease], change).await;
     }
+}
+
+/// Puts a response into its entry, before the older ones of which so many stay.
+pub(crate) fn keep_newest(entry: &mut PackageEntry, stored: StoredResponse, generations: usize) {
+    let same = |it: &StoredResponse| it.selecting == stored.selecting && it.vary == stored.vary;
+    if entry.responses.iter().any(|it| same(it) && it.received > stored.received) {
+        // A request with other credentials came later, and got it sooner.
+        return;
+    }
+    let mut older = 0;
+    entry.responses.retain(|it| {
+        older += usize::from(same(it) && it.digest != stored.digest);
+        let kept = same(it) && it.digest != stored.digest && older <= generations;
+        kept || (!stored.vary.is_empty() && !same(it))
+    });
+    entry.responses.insert(0, stored);
 }
 
 /// The checksum that a body is written down with. Git's name of it holds for its place alone.
@@ -392,6 +461,9 @@ fn noted(announced: Checksum, found: Digest) -> Checksum {
 
 /// Notes that a body is not what it was announced as, with both digests.
 fn mismatch(cache: &Cache, ask: &Ask, &Mismatch { announced, found }: &Mismatch) {
+    if let (Some(held), Some(remote)) = (&ask.held, &cache.remote) {
+        return remote.refuse(&held.digest, &ask.key, "its bytes are others");
+    }
     add(&cache.counts.mismatches, 1);
     let error = Error::Mismatch {
         url: ask.target.url.to_string(),

@@ -178,7 +178,7 @@ pub(super) async fn current(cache: &Arc<Cache>, lookup: &Lookup) -> Result<Docum
             return Err(Plan::Answer(response, result));
         }
         let status = response.headers().get_all(CACHE_STATUS).iter().next_back().cloned();
-        if matches!(result, meter::Result::Miss | meter::Result::Collapsed | meter::Result::Pass) {
+        if comes_along(result) {
             if let Err(why) = drain(response.into_body()).await {
                 let before = if lookup.ruling.is_index { earlier(cache, lookup).await } else { Vec::new() };
                 let text = format!("{}: the index did not come whole: {why}", lookup.target.url);
@@ -196,6 +196,12 @@ pub(super) async fn current(cache: &Arc<Cache>, lookup: &Lookup) -> Result<Docum
     }
     let text = format!("{}: the index could not be stored, so it cannot be served", lookup.target.url);
     Err(Plan::refused(StatusCode::BAD_GATEWAY, text))
+}
+
+/// Whether the answer may still be on its way into the store.
+fn comes_along(result: meter::Result) -> bool {
+    use meter::Result::{Collapsed, Miss, Pass, Remote};
+    matches!(result, Miss | Collapsed | Pass | Remote)
 }
 
 async fn drain(mut body: Body) -> std::io::Result<()> {
@@ -218,8 +224,15 @@ pub(super) async fn good<T, F>(
 where
     F: Future<Output = Result<T, BadIndex>>,
 {
-    let document = current(cache, lookup).await?;
-    let refused = match read(document.clone()).await {
+    let mut document = current(cache, lookup).await?;
+    let mut found = read(document.clone()).await;
+    if let (Err(error), Some(_)) = (&found, &cache.remote) {
+        // It may be another node's that it came from; the upstream's own may be good.
+        bad(cache, lookup, &document, error);
+        document = current(cache, lookup).await?;
+        found = read(document.clone()).await;
+    }
+    let refused = match found {
         Ok(read) => return Ok((document, read)),
         Err(error) => bad(cache, lookup, &document, &error),
     };
@@ -383,6 +396,9 @@ pub(super) fn bad(cache: &Arc<Cache>, lookup: &Lookup, document: &Document, erro
         return Plan::refused(StatusCode::BAD_GATEWAY, text);
     }
     let digest = document.digest;
+    if let Some(remote) = &cache.remote {
+        remote.refuse(&digest, &lookup.key, "its index cannot be used");
+    }
     let change = |entry: &mut PackageEntry| entry.responses.retain(|it| it.digest != digest);
     match cache.shelf.change(&lookup.key, &[], change) {
         Ok(()) => cache.sweep(digest),

@@ -26,6 +26,8 @@ pub(crate) enum Result {
     Stale,
     /// From what another request had fetched, as it came.
     Collapsed,
+    /// From the bucket that several caches share.
+    Remote,
     /// From the upstream.
     Miss,
     /// From the upstream, and nothing was to be stored.
@@ -39,9 +41,10 @@ pub(crate) enum Result {
 }
 
 impl Result {
-    /// Whether what was sent had been stored before, or fetched for another request.
+    /// Whether what was sent had been stored before, here or in the bucket, or fetched for another
+    /// request.
     pub(crate) fn is_hit(self) -> bool {
-        matches!(self, Self::Hit | Self::Revalidated | Self::Stale | Self::Collapsed)
+        matches!(self, Self::Hit | Self::Revalidated | Self::Stale | Self::Collapsed | Self::Remote)
     }
 
     /// Whether it came from the upstream for this request.
@@ -50,11 +53,12 @@ impl Result {
     }
 }
 
-const RESULTS: [(Result, &str); 9] = [
+const RESULTS: [(Result, &str); 10] = [
     (Result::Hit, "hit"),
     (Result::Revalidated, "revalidated"),
     (Result::Stale, "stale"),
     (Result::Collapsed, "collapsed"),
+    (Result::Remote, "remote"),
     (Result::Miss, "miss"),
     (Result::Pass, "pass"),
     (Result::Tunnel, "tunnel"),
@@ -85,6 +89,14 @@ pub(crate) struct Counts {
     pub(crate) refused: AtomicU64,
     /// Requests that were answered without the parser.
     pub(crate) quick: AtomicU64,
+    /// Bytes of bodies from the bucket that several caches share.
+    pub(crate) remote_bytes: AtomicU64,
+    /// Entries and bodies in it that were not what they had to be.
+    pub(crate) remote_wrong: AtomicU64,
+    /// Entries that were written to it.
+    pub(crate) remote_stored: AtomicU64,
+    /// Entries that could not be.
+    pub(crate) remote_unstored: AtomicU64,
     /// Connections that a drain ended because nothing moved on them.
     pub(crate) cut: AtomicU64,
     /// What was asked for lately.
@@ -169,6 +181,10 @@ impl Counts {
             ("damaged_total", "counter", "Stored bodies found damaged.", &self.damaged),
             ("mismatches_total", "counter", "Bodies unlike their announced digest.", &self.mismatches),
             ("unstored_total", "counter", "Bodies that could not be stored.", &self.unstored),
+            ("remote_bytes_total", "counter", "Bytes of bodies from the remote.", &self.remote_bytes),
+            ("remote_wrong_total", "counter", "What was wrong in the remote.", &self.remote_wrong),
+            ("remote_stored_total", "counter", "URLs written to the remote.", &self.remote_stored),
+            ("remote_unstored_total", "counter", "URLs not written to it.", &self.remote_unstored),
             ("refused_total", "counter", "Connections and requests that were refused.", &self.refused),
             ("quick_total", "counter", "Hits that took the short way.", &self.quick),
             ("connections", "gauge", "Connections of clients now.", &self.connections),

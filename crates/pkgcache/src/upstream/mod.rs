@@ -38,7 +38,7 @@ use crate::upstream::breaker::{Breaker, Held, Need, Verdict};
 use crate::upstream::upload::Upload;
 use crate::wire::guard::Wire;
 
-/// A request's body: none, or what a client sends.
+/// A request's body: a few bytes or none, or what a client or a file has.
 pub(crate) type Outgoing = Either<Full<Bytes>, Upload>;
 
 /// So many fields may an answer have. Their bytes are limited by the buffer, or by HTTP/2's own
@@ -209,9 +209,14 @@ impl Upstreams {
         wire: Option<Arc<Wire>>,
     ) -> Result<Response<Incoming>, SendError> {
         let (parts, body) = request.into_parts();
-        let repeatable = matches!(&body, Either::Left(_)) && parts.method.is_idempotent();
-        if repeatable && let Some(sender) = self.kept(origin) {
-            let again = Request::from_parts(parts.clone(), Either::Left(Full::default()));
+        let repeatable = match &body {
+            Either::Left(body) if parts.method.is_idempotent() => Some(body.clone()),
+            _ => None,
+        };
+        if let Some(body) = repeatable
+            && let Some(sender) = self.kept(origin)
+        {
+            let again = Request::from_parts(parts.clone(), Either::Left(body));
             match self.exchange(sender, origin, again, route, wire.clone()).await {
                 // The other side may have closed it meanwhile; a new one tells. One that is slow is
                 // not asked twice.

@@ -203,6 +203,7 @@ pub const PKGCACHE: &[&str] = &[
     "drain-time",
     "access-log",
     "keep-events",
+    "remote",
     "max-size",
     "max-age",
     "models-max-age",

@@ -151,7 +151,8 @@ async fn fetched(
             return Ok((repomd, signature));
         }
         let again = document::current(cache, &now).await?;
-        let asked = !matches!(again.result, meter::Result::Stale | meter::Result::Hit);
+        let asked =
+            !matches!(again.result, meter::Result::Stale | meter::Result::Hit | meter::Result::Remote);
         if asking.target.keyring.is_none() && asked && again.digest == repomd.digest {
             write_down(cache, &beside.key, repomd.digest, signature.digest);
             return Ok((repomd, signature));
