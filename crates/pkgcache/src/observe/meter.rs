@@ -9,6 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use hyper::body::Frame;
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::observe::access_log::AccessLog;
 use crate::observe::record::{Note, Recorder};
@@ -60,6 +61,8 @@ pub(crate) struct Counts {
     pub(crate) fetched_bytes: AtomicU64,
     /// Requests to upstreams that got no answer.
     pub(crate) failures: AtomicU64,
+    /// Requests that went on to the next server of several.
+    pub(crate) failovers: AtomicU64,
     /// Stored bodies that were found damaged.
     pub(crate) damaged: AtomicU64,
     /// Bodies that were not what they had been announced as.
@@ -136,6 +139,12 @@ impl Counts {
                 "Requests to upstreams without an answer.",
                 &self.failures,
             ),
+            (
+                "upstream_failovers_total",
+                "counter",
+                "Requests that went on to the next server of a mount.",
+                &self.failovers,
+            ),
             ("damaged_total", "counter", "Stored bodies found damaged.", &self.damaged),
             ("mismatches_total", "counter", "Bodies unlike their announced digest.", &self.mismatches),
             ("unstored_total", "counter", "Bodies that could not be stored.", &self.unstored),
@@ -167,14 +176,18 @@ pub(crate) struct Meter {
     record: Option<(Arc<Recorder>, Option<Box<Note>>)>,
     /// As long as it lives, its connection is not idle.
     _busy: Arc<()>,
+    _turn: Turn,
 }
+
+/// A request's place at its mount, where these are limited.
+pub(crate) type Turn = Option<Arc<OwnedSemaphorePermit>>;
 
 /// A line of the access log.
 #[derive(Debug, Serialize)]
 pub(crate) struct Line {
     /// When the request came, RFC 3339.
     pub(crate) time: jiff::Timestamp,
-    /// The address of the client.
+    /// The address of the client; at a Unix socket it has none.
     pub(crate) client: Option<std::net::IpAddr>,
     /// The request's method.
     pub(crate) method: String,
@@ -190,6 +203,9 @@ pub(crate) struct Line {
     /// What `Cache-Status` said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cache: Option<String>,
+    /// Why it was refused, or what the upstream failed at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
     /// Bytes of the body that were sent; of a tunnel, all that went to the client.
     pub(crate) bytes: u64,
     /// Bytes that came from the client through a tunnel.
@@ -218,7 +234,14 @@ impl Meter {
     /// For a response that is about to be sent; `busy` is dropped when that is done.
     #[must_use]
     pub(crate) fn new(counts: Arc<Counts>, result: Result, line: Option<Box<Line>>, busy: Arc<()>) -> Self {
-        Self { counts, result, bytes: 0, whole: false, line, record: None, _busy: busy }
+        Self { counts, result, bytes: 0, whole: false, line, record: None, _busy: busy, _turn: None }
+    }
+
+    /// Keeps the request's place until then.
+    #[must_use]
+    pub(crate) fn holding(mut self, turn: Turn) -> Self {
+        self._turn = turn;
+        self
     }
 
     /// Has it noted, with what the response is of where that is to be told.
