@@ -52,6 +52,7 @@ pub struct RegistryMount {
 /// An upstream's table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct MountTable {
     /// Where it is.
     pub url: String,

@@ -174,10 +174,12 @@ pub(crate) struct Meter {
     line: Option<Box<Line>>,
     /// Who takes notes, and of what.
     record: Option<(Arc<Recorder>, Option<Box<Note>>)>,
-    /// As long as it lives, its connection is not idle.
-    _busy: Arc<()>,
-    _turn: Turn,
+    _busy: Busy,
 }
+
+/// What a request has until its answer is sent: as long as it lives, its connection is not idle,
+/// and its place at the mount is taken.
+pub(crate) type Busy = (Arc<()>, Turn);
 
 /// A request's place at its mount, where these are limited.
 pub(crate) type Turn = Option<Arc<OwnedSemaphorePermit>>;
@@ -233,15 +235,8 @@ impl Line {
 impl Meter {
     /// For a response that is about to be sent; `busy` is dropped when that is done.
     #[must_use]
-    pub(crate) fn new(counts: Arc<Counts>, result: Result, line: Option<Box<Line>>, busy: Arc<()>) -> Self {
-        Self { counts, result, bytes: 0, whole: false, line, record: None, _busy: busy, _turn: None }
-    }
-
-    /// Keeps the request's place until then.
-    #[must_use]
-    pub(crate) fn holding(mut self, turn: Turn) -> Self {
-        self._turn = turn;
-        self
+    pub(crate) fn new(counts: Arc<Counts>, result: Result, line: Option<Box<Line>>, busy: Busy) -> Self {
+        Self { counts, result, bytes: 0, whole: false, line, record: None, _busy: busy }
     }
 
     /// Has it noted, with what the response is of where that is to be told.
@@ -301,7 +296,7 @@ mod tests {
     #[test]
     fn the_text_has_each_family_once() {
         let counts = Counts::default();
-        drop(Meter::new(Arc::new(Counts::default()), Result::Hit, None, Arc::default()));
+        drop(Meter::new(Arc::new(Counts::default()), Result::Hit, None, Busy::default()));
         counts.note(Result::Hit, 10);
         let text = counts.to_text();
         assert!(text.contains("pkgcache_requests_total{result=\"hit\"} 1\n"), "{text}");

@@ -137,7 +137,7 @@ impl Client {
             line
         });
         let turn = response.extensions_mut().remove::<Turn>().flatten();
-        let mut meter = Meter::new(Arc::clone(&self.cache.counts), result, line, busy).holding(turn);
+        let mut meter = Meter::new(Arc::clone(&self.cache.counts), result, line, (busy, turn));
         if let Some(visit) = &self.visit {
             meter = meter.noted_by(&visit.recorder, self.noted(&mut response));
         }
@@ -169,8 +169,12 @@ impl Client {
             line.cache = Some(hit.head.status.to_string());
             line
         });
-        let mut meter =
-            Meter::new(Arc::clone(&self.cache.counts), meter::Result::Hit, line, Arc::clone(&self.busy));
+        let mut meter = Meter::new(
+            Arc::clone(&self.cache.counts),
+            meter::Result::Hit,
+            line,
+            (Arc::clone(&self.busy), None),
+        );
         if let Some(visit) = &self.visit {
             let note = || Note {
                 key: hit.place.spot.key.clone(),

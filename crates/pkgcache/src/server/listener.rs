@@ -129,11 +129,13 @@ impl Listener {
     }
 }
 
+/// How many clients have come to Unix sockets.
+static CAME: AtomicU64 = AtomicU64::new(0);
+
 /// The client at a Unix socket. The kernel does not tell of one that is gone already.
 fn user(stream: &UnixStream) -> Peer {
-    static LAST: AtomicU64 = AtomicU64::new(0);
     let user = stream.peer_cred().map_or(u32::MAX, |peer| peer.uid());
-    Peer::Unix { user, number: LAST.fetch_add(1, Ordering::Relaxed) }
+    Peer::Unix { user, number: CAME.fetch_add(1, Ordering::Relaxed) }
 }
 
 /// Makes the socket, in the place of one at which nobody answers.

@@ -158,6 +158,9 @@ pub(crate) struct Upstreams {
     outside: Arc<dyn Outside>,
 }
 
+/// How many connections were opened that requests share.
+static OPENED: AtomicU64 = AtomicU64::new(0);
+
 /// A connection that requests share.
 #[derive(Clone, Debug)]
 struct Shared {
@@ -641,6 +644,5 @@ where
     tokio::spawn(async move {
         let _ = connection.await;
     });
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    Ok(Sender::Two(Shared { sender, number: LAST.fetch_add(1, Ordering::Relaxed) }))
+    Ok(Sender::Two(Shared { sender, number: OPENED.fetch_add(1, Ordering::Relaxed) }))
 }

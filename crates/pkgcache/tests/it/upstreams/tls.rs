@@ -200,13 +200,17 @@ fn what_breaks_off_under_tls_is_taken_up() {
     }
 }
 
+/// So many ask at once.
+const CLIENTS: usize = 40;
+
 #[test]
 fn cold_requests_share_one_connection_where_the_upstream_speaks_http_2() {
     let Some((nginx, authority)) = secure() else { return };
-    const CLIENTS: usize = 40;
     for (server, connections) in [(TWO, 1..=1), (ONE, 2..=CLIENTS)] {
         let names: Vec<_> = (0..CLIENTS).map(|client| format!("cold-{server}-{client}")).collect();
-        names.iter().for_each(|name| nginx.write(name, &pattern(64 << 10)));
+        for name in &names {
+            nginx.write(name, &pattern(64 << 10));
+        }
         let (proxy, together) = (proxy(&nginx, server, &authority.certificates()), Barrier::new(CLIENTS));
         thread::scope(|scope| {
             for name in &names {
