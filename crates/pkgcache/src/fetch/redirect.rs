@@ -226,8 +226,8 @@ impl Trip<'_> {
     /// but where there are several, one that fails is passed over.
     fn need(&self, source: &Source) -> Need {
         match self.target.kind {
-            _ if self.spare || source.has_next => Need::Spare,
             Ecosystem::Generic if self.target.sources.mirrors.is_empty() => Need::Connection,
+            _ if self.spare || source.has_next => Need::Spare,
             _ => Need::Answer,
         }
     }
