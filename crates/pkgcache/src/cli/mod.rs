@@ -119,8 +119,8 @@ enum Job {
     ///
     /// What is stored, and the access log, can be read by this user alone; with a umask that lets
     /// the group write (002, 007), by the group too. Folders and files that are there already keep
-    /// their modes, and where all users can read what is stored, it says so. Cookies go to the client whose request was answered and are not stored, without
-    /// `keep-cookies`.
+    /// their modes, and where all users can read what is stored, it says so. Cookies go to the
+    /// client whose request was answered and are not stored, without `keep-cookies`.
     ///
     /// Each option but `--store` can stand in the table `[pkgcache]` of larder.toml: `listen`,
     /// `allow`, `tunnel`, `allow-private`, `parent`, `offline`, `allow-remote`, `clients`,
