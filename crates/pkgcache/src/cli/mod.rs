@@ -128,8 +128,8 @@ enum Job {
     /// `access-log`; upstreams as `[pkgcache.upstream]`, with `NAME = "URL"` or `NAME = { url =
     /// "URL", kind = "apt", keyring = "FILE", keep-links = true, follow-redirects = true,
     /// keep-private = true, heuristic-freshness = true, mirrors = ["URL"], next-on-404 = true,
-    /// credentials = "FILE", max-requests = 50 }`; registries as `[pkgcache.registry]`, with `NAME =
-    /// { url = "URL", tokens-from = "HOST" }`. Only there: `socket-mode`,
+    /// credentials = "FILE", max-requests = 50 }`; registries as `[pkgcache.registry]`, with `NAME
+    /// = { url = "URL", tokens-from = "HOST" }`. Only there: `socket-mode`,
     /// `max-connections-per-client`, `ttl`, `stale-window` (a
     /// stored copy stands in for an upstream that fails for 7d beyond that; a 404 of an index
     /// counts as a failure, a 410 does not), `max-connections` (16384, and no more than three
