@@ -35,11 +35,13 @@ pub enum Error {
     #[error("cannot listen on `{address}`")]
     #[diagnostic(
         code(pkgcache::listen),
-        help("choose another port with `--listen`; `ss -ltnp` shows which process has it")
+        help(
+            "choose another port with `--listen`; `ss -ltnp` (of Unix sockets `ss -lxp`) shows which process has it"
+        )
     )]
     Listen {
         /// The address that was to be listened on.
-        address: std::net::SocketAddr,
+        address: String,
         /// What the system said.
         source: io::Error,
     },

@@ -32,13 +32,15 @@ mod upstream;
 pub mod warm;
 mod wire;
 
+pub use config::changes::Changes;
 pub use config::remote::{RemoteConfig, RemoteSetting, RemoteTable};
 pub use config::settings::Options;
-pub use config::{Config, Upstream};
+pub use config::{Config, Listen, Mirror, Sources, Upstream};
 pub use ecosystem::Ecosystem;
 pub use error::{Error, Result};
 pub use observe::record::{Given, Record};
 pub use observe::refusals::NotServed;
 pub use outside::Outside;
 pub use server::entrance::Entrance;
+pub use server::listener::Inherited;
 pub use server::{Control, Server};

@@ -11,6 +11,7 @@ mod process;
 mod record;
 mod run;
 mod surroundings;
+mod systemd;
 mod tally;
 mod warm;
 
@@ -69,11 +70,31 @@ enum Job {
     /// `SSL_CERT_FILE`.
     ///
     /// SIGTERM (and Ctrl-C) ends it: no new connections are taken, idle ones are closed, and the
-    /// others end with their answers. A connection on which nothing moves for `drain-time` (8s) is
+    /// others end with their answers. A connection on which nothing moves for `drain-time` (30s) is
     /// cut off, and after 5 minutes every connection; a second signal ends all at once. Exit code 0
     /// (Ctrl-C: 130; a second SIGTERM: 143). SIGHUP makes it read its settings again and open its
-    /// access log anew; a new `listen`, `max-connections` or `remote` holds only after a restart,
-    /// and where a settings file is gone, the old settings stay.
+    /// access log anew. It says what has changed; a new `listen`, `socket-mode`, `max-connections`
+    /// or `remote` holds only after a restart. Where a settings file is gone, or says something
+    /// wrong, it says so, and the old settings stay.
+    ///
+    /// `--listen unix:PATH` listens on a Unix socket, with the mode `socket-mode` (by default 0600,
+    /// with a umask that lets the group write 0660): who may connect there needs no token. One that
+    /// a process left behind is replaced; at the end it is taken away. Sockets that systemd gives
+    /// (`LISTEN_FDS`) go before `listen`, and a manager is told (`NOTIFY_SOCKET`) when it answers,
+    /// reloads and stops: examples/systemd has unit files.
+    ///
+    /// An upstream may have several servers: `url`, then `mirrors = ["URL", …]` in this order. One
+    /// that cannot be reached, fails (5xx) or asks for fewer requests (429) gives way to the next,
+    /// and so does, for the next request, one whose bytes are not what their index says; a 404 is
+    /// an answer, unless `next-on-404` is set. What is stored is the same object, whichever gave
+    /// it. `credentials = "FILE"` (`USER:PASSWORD`, or a token; a mirror as `{ url = "URL",
+    /// credentials = "FILE" }` has its own) is what that server alone is sent, for GET and HEAD of
+    /// all clients; a client's own go before it, and to no mirror.
+    ///
+    /// `max-requests` of an upstream says how many requests may be under way there: others wait for
+    /// 10 s, then get a 503. A client with more than `max-connections-per-client` (an address; a
+    /// network of IPv6 with 64 bits; at a Unix socket, a user) gets a 429. Both have `Retry-After`,
+    /// and the access log has the `reason`.
     ///
     /// A mount with a `kind` (`apt`, `dnf`, `python`, `npm`, `cargo`, `huggingface`) knows its
     /// packages: each file is compared with the checksum that its index names, and cut off before
@@ -98,16 +119,18 @@ enum Job {
     ///
     /// What is stored, and the access log, can be read by this user alone; with a umask that lets
     /// the group write (002, 007), by the group too. Folders and files that are there already keep
-    /// their modes. Cookies go to the client whose request was answered and are not stored, without
-    /// `keep-cookies`.
+    /// their modes, and where all users can read what is stored, it says so. Cookies go to the
+    /// client whose request was answered and are not stored, without `keep-cookies`.
     ///
     /// Each option but `--store` can stand in the table `[pkgcache]` of larder.toml: `listen`,
     /// `allow`, `tunnel`, `allow-private`, `parent`, `offline`, `allow-remote`, `clients`,
     /// `token-file`, `max-object`, `heuristic-freshness`, `keep-cookies`, `drain-time`,
     /// `access-log`, `remote`; upstreams as `[pkgcache.upstream]`, with `NAME = "URL"` or `NAME =
     /// { url = "URL", kind = "apt", keyring = "FILE", keep-links = true, follow-redirects = true,
-    /// keep-private = true, heuristic-freshness = true }`; registries as `[pkgcache.registry]`,
-    /// with `NAME = { url = "URL", tokens-from = "HOST" }`. Only there: `ttl`, `stale-window` (a
+    /// keep-private = true, heuristic-freshness = true, mirrors = ["URL"], next-on-404 = true,
+    /// credentials = "FILE", max-requests = 50 }`; registries as `[pkgcache.registry]`, with `NAME
+    /// = { url = "URL", tokens-from = "HOST" }`. Only there: `socket-mode`,
+    /// `max-connections-per-client`, `ttl`, `stale-window` (a
     /// stored copy stands in for an upstream that fails for 7d beyond that; a 404 of an index
     /// counts as a failure, a 410 does not), `max-connections` (16384, and no more than three
     /// quarters of the files that may be open), `head-time` (a request's head has to come within
@@ -340,7 +363,8 @@ impl UpstreamArgs {
 #[derive(Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct ServeArgs {
-    /// Where to listen [default: 127.0.0.1:3144; for `run` a port of the store's]
+    /// Where to listen: an address and a port, or `unix:PATH` [default: 127.0.0.1:3144; for `run` a
+    /// port of the store's]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
     #[command(flatten)]
@@ -367,7 +391,7 @@ pub(crate) struct ServeArgs {
     /// Pass larger bodies on without storing them [default: 64GiB]
     #[arg(long, value_name = "SIZE")]
     max_object: Option<ByteSize>,
-    /// At the end, cut off connections on which nothing moves for this long [default: 8s]
+    /// At the end, cut off connections on which nothing moves for this long [default: 30s]
     #[arg(long, value_name = "AGE")]
     drain_time: Option<Age>,
     /// Share what is stored with other caches in this bucket: `s3://BUCKET/PREFIX`
@@ -438,13 +462,15 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
             };
             let options = doors::completed(args.serve.options()?.or(set()?), &environment, &mut tell)?;
             let config = options.config(&environment.folder)?;
+            let users = process::keep_to_ourselves();
             let store = Store::open_or_create(&store);
-            run::run(args, config, &environment, store, cli.common.quiet)?
+            run::run(args, config, &environment, (store, users), cli.common.quiet)?
         }
         Job::Warm(args) | Job::Check(args) => {
             let what = if matches!(cli.job, Job::Warm(_)) { What::Warm } else { What::Check };
             let options = doors::completed(args.upstreams.options()?.or(set()?), &environment, &mut |_| {})?;
             let config = options.config(&environment.folder)?;
+            process::keep_to_ourselves();
             let store = match what {
                 What::Warm => Store::open_or_create(&store)?,
                 What::Check => Store::open(&store)?,
@@ -463,6 +489,7 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
                 let mut tell = tell.borrow_mut();
                 doors::completed(options, &environment, &mut **tell)?.config(&folder)
             };
+            process::keep_to_ourselves();
             process::serve(load()?, Store::open_or_create(&store)?, load, &mut console.out)?
         }
         Job::Ls { part, filter, by } => {

@@ -7,7 +7,8 @@ use std::net::IpAddr;
 
 use crate::clients::{Ecosystem, Found, Index, Role, address, led_already, registries};
 use crate::config::hosts;
-use crate::config::settings::{Mount, MountTable, Options, RegistryMount};
+use crate::config::mounts::{Mount, MountTable, RegistryMount};
+use crate::config::settings::Options;
 
 /// An upstream with a name.
 #[derive(Clone, Debug, PartialEq, Eq)]

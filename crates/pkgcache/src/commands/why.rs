@@ -24,6 +24,7 @@ use crate::proxy::lookup::Lookup;
 use crate::response::location;
 use crate::response::stored_head::Answer;
 use crate::rules::conditional;
+use crate::wire::peer::Peer;
 
 /// What the cache makes of a URL.
 #[derive(Debug, Serialize)]
@@ -104,7 +105,7 @@ pub async fn why(
 /// The URL as a client would ask for it: below a mount, where one leads there.
 fn asked(cache: &Cache, text: &str) -> Option<Uri> {
     let (uri, config): (Uri, _) = (text.parse().ok()?, cache.config());
-    let own = uri.authority().is_some_and(|it| it.as_str() == config.listen.to_string());
+    let own = uri.authority().is_some_and(|it| config.listen.is(it.as_str()));
     if uri.authority().is_none() || own {
         return uri.path_and_query()?.as_str().parse().ok();
     }
@@ -137,7 +138,8 @@ async fn explain(cache: &Arc<Cache>, asked: &Uri) -> Why {
     let class = target.promised.as_deref().map_or(question.class, |it| Class::SelfCertifying(*it));
     let kind = target.kind;
     let lookup = lookup(cache, target);
-    let from = index::From { client: SocketAddr::from(([127, 0, 0, 1], 0)), query: asked.query(), asked };
+    let from =
+        index::From { client: Peer::Net(SocketAddr::from(([127, 0, 0, 1], 0))), query: asked.query(), asked };
     let plan = if index::knows(&lookup.target) {
         index::plan(cache, lookup.clone(), &from).await
     } else {

@@ -23,7 +23,8 @@ use crate::ecosystem::ruling::{Check, Mismatch};
 use crate::error::{Error, explained};
 use crate::fetch::ahead::{self, Ahead};
 use crate::fetch::read_ahead::ReadAhead;
-use crate::fetch::{Ask, commit, follow, unstored};
+use crate::fetch::redirect::From;
+use crate::fetch::{Ask, commit, follow_from, unstored};
 use crate::observe::meter::add;
 use crate::observe::uses::Wanted;
 use crate::response::body::{End, Progress};
@@ -49,6 +50,8 @@ pub(crate) struct Download<'a> {
     progress: watch::Sender<Progress>,
     sink: Sink,
     tag: Option<HeaderValue>,
+    /// The number of the server that it comes from.
+    from: usize,
     check: Check,
     /// What fetches ahead, for as long as this is under way.
     ahead: JoinSet<()>,
@@ -61,6 +64,8 @@ struct Head {
     total: Option<u64>,
     /// The strong tag by which its upstream knows it again.
     tag: Option<HeaderValue>,
+    /// The number of the server that it comes from.
+    from: usize,
     cookies: HeaderMap,
 }
 
@@ -113,10 +118,15 @@ impl<'a> Download<'a> {
         if !ask.target.keep_cookies {
             cookies = take_cookies(&mut headers);
         }
+        let From(from) = response.extensions().get().copied().unwrap_or_default();
+        // Another server may call the same bytes otherwise: the checksum tells.
+        let by_checksum = ask.expected().is_some() && !ask.target.sources.mirrors.is_empty();
+        let tag = conditional::strong_tag(response.headers()).filter(|_| !by_checksum).cloned();
         let head = Head {
             answer: Answer::new(response.status(), &headers, &ask.headers, times),
             total: response.body().size_hint().exact().or(ask.ruling.expected.and_then(|it| it.size)),
-            tag: conditional::strong_tag(response.headers()).cloned(),
+            tag,
+            from,
             cookies,
         };
         Self::of(cache, flight, ask, head, writer)
@@ -132,7 +142,8 @@ impl<'a> Download<'a> {
     ) -> Self {
         // The digest of all tells whether a part is of the same bytes.
         let total = ask.held.as_ref().map(|held| held.size);
-        Self::of(cache, flight, ask, Head { answer, total, tag: None, cookies: HeaderMap::new() }, writer)
+        let head = Head { answer, total, tag: None, from: 0, cookies: HeaderMap::new() };
+        Self::of(cache, flight, ask, head, writer)
     }
 
     fn of(
@@ -144,7 +155,7 @@ impl<'a> Download<'a> {
     ) -> Self {
         let (progress, receiver) = watch::channel(Progress::default());
         let (segments, wishes) = Segments::new();
-        let Head { answer, total, tag, cookies } = head;
+        let Head { answer, total, tag, from, cookies } = head;
         let growing = Arc::new(Growing {
             answer,
             total,
@@ -165,7 +176,7 @@ impl<'a> Download<'a> {
             growing.segments.close();
         }
         let sink = Sink::File(Box::new(writer));
-        Self { cache, flight, ask, growing, progress, sink, tag, check, ahead }
+        Self { cache, flight, ask, growing, progress, sink, tag, from, check, ahead }
     }
 
     /// Receives the body, which was asked for at `begun`, and stores it.
@@ -372,50 +383,50 @@ impl<'a> Download<'a> {
         let range = from..self.growing.segments.next(from).unwrap_or(total);
         let conditions = ahead::conditions(&range, total, self.tag.as_ref());
         let mut then = String::new();
-        let response = loop {
+        loop {
             if *fruitless >= RESUMES {
                 return Err(Broken::Upstream(why + &then));
             }
             if broken.is_some() || *fruitless > 0 {
                 sleep(FIRST_PAUSE * 2_u32.pow(*fruitless)).await;
             }
+            // The one that broke off first, then the others in their turn.
+            let first = self.from + *fruitless as usize;
             *fruitless += 1;
-            match follow(self.cache, self.ask, &conditions, false).await {
+            let others = self.ask.target.sources.mirrors.len();
+            match follow_from(self.cache, self.ask, &conditions, first).await {
+                Ok(response) if ahead::is_part(&response, &range, total, self.tag.as_ref()) => {
+                    return Ok(response.into_body());
+                }
                 Ok(response) if response.status().is_server_error() => {
                     then = format!("; then it answered {}", response.status());
                 }
-                Ok(response) => break response,
+                Ok(_) if (*fruitless as usize) <= others => {}
+                Ok(_) => return Err(Broken::Upstream(format!("{why}; the rest could not be fetched"))),
                 Err(error) if error.may_pass() => then = format!("; then {error}"),
                 Err(error) => return Err(Broken::Upstream(format!("{why}; then {error}"))),
             }
-        };
-        if ahead::is_part(&response, &range, total, self.tag.as_ref()) {
-            Ok(response.into_body())
-        } else {
-            Err(Broken::Upstream(format!("{why}; the rest could not be fetched")))
         }
     }
 
     async fn finish(self, begun: Instant) {
-        let Self { cache, flight, ask, growing, progress, sink, check, .. } = self;
+        let Self { cache, flight, ask, growing, progress, sink, from, check, .. } = self;
         let writer = match sink {
             Sink::Nothing(_) => return,
             Sink::Overflow(spill) => {
-                return spill.end().await.err().into_iter().for_each(|it| mismatch(cache, ask, &it));
+                return spill.end().await.err().into_iter().for_each(|it| mismatch(cache, ask, from, &it));
             }
             Sink::File(writer) => writer,
         };
         let found = writer.digest();
         if let Err(wrong) = check.verdict(found) {
             progress.send_replace(Progress { written: writer.size(), end: End::Broken });
-            return mismatch(cache, ask, &wrong);
+            return mismatch(cache, ask, from, &wrong);
         }
-        cache.counts.uses.fetched(
-            &Wanted::of(&ask.key),
-            writer.size(),
-            begun.elapsed(),
-            ask.stored.is_none(),
-        );
+        if ask.held.is_none() {
+            let (wanted, is_new) = (Wanted::of(&ask.key), ask.stored.is_none());
+            cache.counts.uses.fetched(&wanted, writer.size(), begun.elapsed(), is_new);
+        }
         // Every byte is there and right: no request has to wait for the store.
         progress.send_replace(Progress { written: writer.size(), end: End::Whole });
         if flight.is_doubted() {
@@ -459,12 +470,16 @@ fn noted(announced: Checksum, found: Digest) -> Checksum {
     if matches!(announced, Checksum::GitBlob(_)) { found.into() } else { announced }
 }
 
-/// Notes that a body is not what it was announced as, with both digests.
-fn mismatch(cache: &Cache, ask: &Ask, &Mismatch { announced, found }: &Mismatch) {
+/// Notes that a body is not what it was announced as, with both digests. The next request for it
+/// goes to the next server.
+fn mismatch(cache: &Cache, ask: &Ask, from: usize, &Mismatch { announced, found }: &Mismatch) {
     if let (Some(held), Some(remote)) = (&ask.held, &cache.remote) {
         return remote.refuse(&held.digest, &ask.key, "its bytes are others");
     }
     add(&cache.counts.mismatches, 1);
+    if !ask.target.sources.mirrors.is_empty() {
+        cache.distrust.note(&ask.target.url, from);
+    }
     let error = Error::Mismatch {
         url: ask.target.url.to_string(),
         announced: announced.to_string(),

@@ -219,8 +219,24 @@ pub(crate) async fn follow(
     }
     let mut headers = ask.headers.clone();
     headers.extend(conditions.clone());
+    trip(cache, ask, spare).follow(headers).await
+}
+
+/// The same for the rest of a body, beginning with the server of this number.
+pub(crate) async fn follow_from(
+    cache: &Cache,
+    ask: &Ask,
+    conditions: &HeaderMap,
+    first: usize,
+) -> Result<Response<Incoming>, SendError> {
+    let mut headers = ask.headers.clone();
+    headers.extend(conditions.clone());
+    trip(cache, ask, false).follow_from(first, headers).await
+}
+
+fn trip<'a>(cache: &'a Cache, ask: &'a Ask, spare: bool) -> Trip<'a> {
     let (method, target, route, wire) = (&Method::GET, &ask.target, &ask.route, ask.wire.clone());
-    Trip { cache, method, target, route, wire, spare }.follow(headers).await
+    Trip { cache, method, target, route, wire, spare }
 }
 
 async fn settle(

@@ -225,7 +225,8 @@ async fn serve(
         return Some(ask);
     }
     let ask = Arc::new(Ask { held: Some(held), ..*ask });
-    Download::held(cache, flight, &ask, found.answer.clone(), writer).run(response.into_body()).await;
+    let download = Download::held(cache, flight, &ask, found.answer.clone(), writer);
+    download.run(response.into_body(), Instant::now().into_std()).await;
     None
 }
 

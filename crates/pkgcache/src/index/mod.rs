@@ -19,7 +19,6 @@ pub(crate) mod oci;
 mod python;
 mod ruled;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Uri;
@@ -33,6 +32,7 @@ use crate::ecosystem::{Class, Ecosystem};
 use crate::fetch::ask_for_the_bytes;
 use crate::proxy::lookup::Lookup;
 use crate::store::recent_targets::Place;
+use crate::wire::peer::Peer;
 
 pub(crate) use self::ruled::{Plan, as_class, here};
 
@@ -40,7 +40,7 @@ pub(crate) use self::ruled::{Plan, as_class, here};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct From<'a> {
     /// The client's end of the connection.
-    pub(crate) client: SocketAddr,
+    pub(crate) client: Peer,
     /// The query of what it asks for.
     pub(crate) query: Option<&'a str>,
     /// What it asks for, as it was sent.

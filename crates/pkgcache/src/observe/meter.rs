@@ -9,6 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use hyper::body::Frame;
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::observe::access_log::AccessLog;
 use crate::observe::record::{Note, Recorder};
@@ -77,6 +78,8 @@ pub(crate) struct Counts {
     pub(crate) fetched_bytes: AtomicU64,
     /// Requests to upstreams that got no answer.
     pub(crate) failures: AtomicU64,
+    /// Requests that went on to the next server of several.
+    pub(crate) failovers: AtomicU64,
     /// Stored bodies that were found damaged.
     pub(crate) damaged: AtomicU64,
     /// Bodies that were not what they had been announced as.
@@ -178,6 +181,12 @@ impl Counts {
                 "Requests to upstreams without an answer.",
                 &self.failures,
             ),
+            (
+                "upstream_failovers_total",
+                "counter",
+                "Requests that went on to the next server of a mount.",
+                &self.failovers,
+            ),
             ("damaged_total", "counter", "Stored bodies found damaged.", &self.damaged),
             ("mismatches_total", "counter", "Bodies unlike their announced digest.", &self.mismatches),
             ("unstored_total", "counter", "Bodies that could not be stored.", &self.unstored),
@@ -213,16 +222,22 @@ pub(crate) struct Meter {
     wanted: Option<Arc<Wanted>>,
     /// Who takes notes, and of what.
     record: Option<(Arc<Recorder>, Option<Box<Note>>)>,
-    /// As long as it lives, its connection is not idle.
-    _busy: Arc<()>,
+    _busy: Busy,
 }
+
+/// What a request has until its answer is sent: as long as it lives, its connection is not idle,
+/// and its place at the mount is taken.
+pub(crate) type Busy = (Arc<()>, Turn);
+
+/// A request's place at its mount, where these are limited.
+pub(crate) type Turn = Option<Arc<OwnedSemaphorePermit>>;
 
 /// A line of the access log.
 #[derive(Debug, Serialize)]
 pub(crate) struct Line {
     /// When the request came, RFC 3339.
     pub(crate) time: jiff::Timestamp,
-    /// The address of the client.
+    /// The address of the client; at a Unix socket it has none.
     pub(crate) client: Option<std::net::IpAddr>,
     /// The request's method.
     pub(crate) method: String,
@@ -238,6 +253,9 @@ pub(crate) struct Line {
     /// What `Cache-Status` said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cache: Option<String>,
+    /// Why it was refused, or what the upstream failed at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
     /// Bytes of the body that were sent; of a tunnel, all that went to the client.
     pub(crate) bytes: u64,
     /// Bytes that came from the client through a tunnel.
@@ -265,7 +283,7 @@ impl Line {
 impl Meter {
     /// For a response that is about to be sent; `busy` is dropped when that is done.
     #[must_use]
-    pub(crate) fn new(counts: Arc<Counts>, result: Result, line: Option<Box<Line>>, busy: Arc<()>) -> Self {
+    pub(crate) fn new(counts: Arc<Counts>, result: Result, line: Option<Box<Line>>, busy: Busy) -> Self {
         Self { counts, result, bytes: 0, whole: false, line, wanted: None, record: None, _busy: busy }
     }
 
@@ -336,7 +354,7 @@ mod tests {
     #[test]
     fn the_text_has_each_family_once() {
         let counts = Counts::default();
-        drop(Meter::new(Arc::new(Counts::default()), Result::Hit, None, Arc::default()));
+        drop(Meter::new(Arc::new(Counts::default()), Result::Hit, None, Busy::default()));
         counts.note(Result::Hit, 10);
         let text = counts.to_text();
         assert!(text.contains("pkgcache_requests_total{result=\"hit\"} 1\n"), "{text}");
