@@ -10,6 +10,7 @@ mod cargo;
 mod columns;
 mod dnf;
 mod doors;
+mod go;
 mod huggingface;
 mod images;
 mod locks;

@@ -56,6 +56,8 @@ fn of_mount(mount: &Mount, suites: &[(String, String)]) -> Check {
         Ecosystem::Oci | Ecosystem::Ollama => (format!("{below}/v2/"), "*/*"),
         // What nobody has: a hub that answers says so.
         Ecosystem::HuggingFace => (format!("{below}/api/models/pkgcache/check"), "application/json"),
+        // What nobody has: a proxy that answers says so.
+        Ecosystem::Go => (format!("{below}/pkgcache.invalid/check/@v/list"), "*/*"),
         Ecosystem::Generic => (format!("{below}/"), "*/*"),
         Ecosystem::Dnf => {
             let base =
@@ -106,6 +108,8 @@ pub fn judge(check: &Check, answer: &Answer) -> Result<(), String> {
         Ecosystem::Apt => {
             matches!(status, 200..=299) || (status < 500 && status != 403 && check.target.ends_with("//"))
         }
+        // A proxy says 404 or 410 of what is nowhere.
+        Ecosystem::Go => matches!(status, 200..=299 | 404 | 410),
         Ecosystem::Generic => status < 500,
     };
     if !fine {

@@ -19,6 +19,7 @@ use toolkit::net::Network;
 use crate::config::hosts::Hosts;
 use crate::config::ttl::Lifetimes;
 use crate::ecosystem::Ecosystem;
+use crate::ecosystem::go::sumdb::Sumdb;
 use crate::wire::framing::HeadLimits;
 
 /// Everything that can be set.
@@ -69,6 +70,8 @@ pub struct Upstream {
     pub kind: Ecosystem,
     /// The keys that its indexes have to be signed by, where that is checked here.
     pub keyring: Option<Arc<[u8]>>,
+    /// The checksum database of Go's modules.
+    pub sumdb: Option<Arc<Sumdb>>,
     /// Whether npm gets the upstream's own URLs of tarballs: it replaces their host by itself, and
     /// its lock files stay as they would be without the cache.
     pub keep_links: bool,

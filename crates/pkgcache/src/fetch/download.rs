@@ -6,6 +6,8 @@
 //! comes to them. Where the disk is full, or more comes than is to be stored, the requests that
 //! read along get the rest all the same.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
 use crate::cache::Cache;
+use crate::ecosystem::contents::Unlike;
 use crate::ecosystem::ruling::{Check, Mismatch};
 use crate::error::{Error, explained};
 use crate::fetch::ahead::{self, Ahead};
@@ -33,6 +36,7 @@ use crate::response::stored_head::Answer;
 use crate::rules::age::Times;
 use crate::rules::conditional;
 use crate::rules::merge::take_cookies;
+use crate::store::positioned::Positioned;
 
 /// A broken answer is asked for again so many times in a row without a byte, after pauses that
 /// double: some six seconds for an upstream that starts again.
@@ -105,8 +109,8 @@ impl<'a> Download<'a> {
         let (segments, wishes) = Segments::new();
         let growing = Arc::new(Growing {
             answer: Answer::new(response.status(), &headers, &ask.headers, times),
-            total: response.body().size_hint().exact().or(ask.ruling.expected.and_then(|it| it.size)),
-            strict: ask.ruling.expected.is_some(),
+            total: response.body().size_hint().exact().or(ask.ruling.size()),
+            strict: ask.ruling.is_strict(),
             file: writer.file(),
             progress: receiver,
             segments,
@@ -114,7 +118,7 @@ impl<'a> Download<'a> {
             cookies,
         });
         let tag = conditional::strong_tag(response.headers()).cloned();
-        let check = Check::new(ask.ruling.expected);
+        let check = Check::of(&ask.ruling);
         let mut ahead = JoinSet::new();
         if growing.may_have_segments(tag.is_some(), ask.route.limits.object) {
             let (cache, ask, growing) = (Arc::clone(cache), Arc::clone(ask), Arc::clone(&growing));
@@ -333,6 +337,10 @@ impl<'a> Download<'a> {
         let Self { cache, flight, ask, growing, progress, sink, check, .. } = self;
         let writer = match sink {
             Sink::Nothing(_) => return,
+            Sink::Overflow(_) if ask.ruling.contents.is_some() => {
+                let why = "it could not be stored, so nobody could look at what it has in it";
+                return cache.outside.warning(&format!("{} was cut off: {why}", ask.target.url));
+            }
             Sink::Overflow(spill) => {
                 return spill.end().await.err().into_iter().for_each(|it| mismatch(cache, ask, &it));
             }
@@ -342,6 +350,10 @@ impl<'a> Download<'a> {
         if let Err(wrong) = check.verdict(found) {
             progress.send_replace(Progress { written: writer.size(), end: End::Broken });
             return mismatch(cache, ask, &wrong);
+        }
+        if let Err(unlike) = looked_at(ask, writer.file()).await {
+            progress.send_replace(Progress { written: writer.size(), end: End::Broken });
+            return differs(cache, ask, unlike);
         }
         // Every byte is there and right: no request has to wait for the store.
         progress.send_replace(Progress { written: writer.size(), end: End::Whole });
@@ -385,13 +397,22 @@ fn noted(announced: Checksum, found: Digest) -> Checksum {
 
 /// Notes that a body is not what it was announced as, with both digests.
 fn mismatch(cache: &Cache, ask: &Ask, &Mismatch { announced, found }: &Mismatch) {
+    differs(cache, ask, Unlike { announced: announced.to_string(), found: found.to_string() });
+}
+
+fn differs(cache: &Cache, ask: &Ask, Unlike { announced, found }: Unlike) {
     add(&cache.counts.mismatches, 1);
-    let error = Error::Mismatch {
-        url: ask.target.url.to_string(),
-        announced: announced.to_string(),
-        found: found.to_string(),
-    };
+    let error = Error::Mismatch { url: ask.target.url.to_string(), announced, found };
     cache.outside.warning(&error.to_string());
+}
+
+/// Looks at the whole file, where it has to have something in it.
+async fn looked_at(ask: &Ask, file: Arc<File>) -> Result<(), Unlike> {
+    let Some(contents) = ask.ruling.contents else { return Ok(()) };
+    let looking = spawn_blocking(move || contents.check(&mut BufReader::new(Positioned::new(file))));
+    looking
+        .await
+        .unwrap_or_else(|error| Err(Unlike { announced: contents.to_string(), found: error.to_string() }))
 }
 
 impl Sink {

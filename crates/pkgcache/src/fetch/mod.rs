@@ -206,7 +206,7 @@ async fn settle(
     }
     let total = response.body().size_hint().exact();
     if let Some(trouble) = ask.wrong_size(status, total) {
-        add(&cache.counts.mismatches, u64::from(ask.ruling.expected.is_some()));
+        add(&cache.counts.mismatches, u64::from(ask.ruling.is_strict()));
         cache.outside.warning(&trouble.message);
         return flight.reach(Stage::Failed(Arc::new(trouble)));
     }

@@ -11,8 +11,10 @@ mod apt;
 mod cargo;
 mod dnf;
 mod document;
+mod go;
 mod huggingface;
 pub(crate) mod login;
+mod looked_at;
 mod named;
 mod npm;
 pub(crate) mod oci;
@@ -75,6 +77,7 @@ pub(crate) async fn plan(cache: &Arc<Cache>, lookup: Lookup, from: &From<'_>) ->
     let planned = match (kind, asked.class) {
         (Ecosystem::Oci | Ecosystem::Ollama, Class::Unknown | Class::Api) => oci::interface(&lookup),
         (Ecosystem::HuggingFace, Class::Api) => huggingface::interface(lookup),
+        (Ecosystem::Go, _) => Box::pin(go::plan(cache, lookup)).await,
         (_, Class::Api) => Plan::Lookup(Box::new(as_class(lookup, Class::Api))),
         (_, Class::Unknown) | (Ecosystem::Generic, _) => Plan::Lookup(Box::new(lookup)),
         (Ecosystem::Python, _) => python::plan(cache, lookup, &asked).await,
