@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufReader, Write as _};
 use std::net::SocketAddr;
 
+use larder_tests::http::{Answer, connect};
 use larder_tests::{Ran, Server, Session};
 use serde_json::Value;
 
@@ -59,6 +61,14 @@ impl<'a> Cache<'a> {
     /// Its address and port.
     pub(crate) fn authority(&self) -> &str {
         self.server.authority()
+    }
+
+    /// Asks it for a path, with these fields, each with its line end.
+    pub(crate) fn ask(&self, path: &str, fields: &str) -> Answer {
+        let mut stream = connect(self.authority());
+        let host = self.authority();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{fields}\r\n").unwrap();
+        Answer::read(&mut BufReader::new(stream), "GET")
     }
 
     /// All that it has said.

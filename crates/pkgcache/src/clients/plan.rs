@@ -333,6 +333,7 @@ pub fn credentials(ecosystem: Ecosystem, name: &str) -> String {
         }
         Ecosystem::Go => format!("in `http://USER:PASSWORD@HOST:PORT/{name}/`, or in ~/.netrc for HOST"),
         Ecosystem::HuggingFace => "by the token in HF_TOKEN, as it does now".to_owned(),
+        Ecosystem::Apk => format!("in `http://USER:PASSWORD@HOST:PORT/{name}/…` in /etc/apk/repositories"),
         Ecosystem::Oci | Ecosystem::Ollama | Ecosystem::Generic => "as it does now".to_owned(),
     };
     format!("The client sends its own credentials, which pass through: {how}.")

@@ -323,11 +323,15 @@ impl Here {
                 "ollama: write `ollama pull --insecure {at}/library/MODEL` for `ollama pull MODEL`"
             ));
         }
+        for mount in self.of(Ecosystem::Apk) {
+            let (at, url) = (self.at(mount), &mount.url);
+            to.notes.push(format!("apk: write `{at}…` in the place of `{url}` in /etc/apk/repositories"));
+        }
         for mount in &self.mounts {
             let at = self.at(mount);
             let is_default = self.default_of(mount.ecosystem) == Some(mount);
             match (&mount.role, mount.ecosystem) {
-                (_, Ecosystem::Apt | Ecosystem::Dnf) => {}
+                (_, Ecosystem::Apk | Ecosystem::Apt | Ecosystem::Dnf) => {}
                 (_, Ecosystem::Generic) => to.notes.push(format!("{at} is {}", mount.url)),
                 _ if is_default => {}
                 (Role::Further, Ecosystem::Python | Ecosystem::Go) => {}

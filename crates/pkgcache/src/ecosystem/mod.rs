@@ -7,6 +7,7 @@
 //! Deliberately absent: requests, the store, time (`index`, `proxy`).
 
 mod accept;
+pub(crate) mod apk;
 pub(crate) mod apt;
 pub(crate) mod base;
 pub(crate) mod cargo;
@@ -60,6 +61,8 @@ pub enum Ecosystem {
     HuggingFace,
     /// Go's modules and toolchains.
     Go,
+    /// Alpine's package manager.
+    Apk,
 }
 
 /// What a request asks for.
@@ -169,7 +172,8 @@ impl From<std::io::Error> for BadIndex {
 }
 
 /// Names of programs and indexes, which are easily taken for that of their kind.
-const RELATED: [(&str, Ecosystem); 21] = [
+const RELATED: [(&str, Ecosystem); 22] = [
+    ("alpine", Ecosystem::Apk),
     ("crates", Ecosystem::Cargo),
     ("deb", Ecosystem::Apt),
     ("debian", Ecosystem::Apt),
@@ -201,7 +205,8 @@ impl<'de> Deserialize<'de> for Ecosystem {
 }
 
 impl Ecosystem {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
+        Self::Apk,
         Self::Apt,
         Self::Cargo,
         Self::Dnf,
@@ -243,6 +248,7 @@ impl Ecosystem {
             Self::Ollama => "ollama",
             Self::HuggingFace => "huggingface",
             Self::Go => "go",
+            Self::Apk => "apk",
         }
     }
 
@@ -270,6 +276,7 @@ impl Ecosystem {
             Self::Oci | Self::Ollama => oci::ask(path, query),
             Self::HuggingFace => huggingface::ask(path, query),
             Self::Go => go::ask(path, query),
+            Self::Apk => apk::ask(path, query),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::base::Base;
 use super::packing::Packing;
 use super::python::Form;
 use super::table::TableBuilder;
-use super::{BadIndex, apt, cargo, dnf, go, huggingface, npm, python};
+use super::{BadIndex, apk, apt, cargo, dnf, go, huggingface, npm, python};
 use crate::damaged;
 
 const HEX: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -215,4 +215,20 @@ fn the_records_and_zips_of_go_modules_are_read_or_refused() {
             sum.map(|_| 0).map_err(BadIndex::Malformed)
         },
     );
+}
+
+#[test]
+fn the_indexes_and_packages_of_apk_are_read_or_refused() {
+    let (package, sum) = apk::tests::package("data");
+    tried(apk::tests::index(sum, package.len()), |bytes| {
+        weight(|table| apk::vouch(&mut &*bytes, table)).map(|_| 0)
+    });
+    tried(apk::tests::index(sum, package.len()), |bytes| {
+        apk::signature::verify(bytes, apk::tests::PUBLIC.as_bytes()).map(|()| 0)
+    });
+    tried(package, |bytes| {
+        let sum = storekit::Checksum::Sha1([0; 20]);
+        let control = apk::members::control(&mut std::io::Cursor::new(bytes), sum);
+        control.map(|_| 0).map_err(BadIndex::Malformed)
+    });
 }

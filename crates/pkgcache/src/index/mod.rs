@@ -7,6 +7,7 @@
 //! Deliberately absent: formats (`ecosystem`), and how a body is fetched and stored (`proxy`,
 //! `fetch`).
 
+mod apk;
 mod apt;
 mod cargo;
 mod dnf;
@@ -83,6 +84,7 @@ pub(crate) async fn plan(cache: &Arc<Cache>, lookup: Lookup, from: &From<'_>) ->
         (Ecosystem::Python, _) => python::plan(cache, lookup, &asked).await,
         (Ecosystem::Npm, _) => npm::plan(cache, lookup, &asked).await,
         (Ecosystem::Cargo, _) => cargo::plan(cache, lookup, &asked).await,
+        (Ecosystem::Apk, _) => Box::pin(apk::plan(cache, lookup, &asked)).await,
         (Ecosystem::Apt, _) => apt::plan(cache, lookup, &asked, from.client).await,
         (Ecosystem::Dnf, _) => Box::pin(dnf::plan(cache, lookup, &asked, from.client)).await,
         (Ecosystem::Oci | Ecosystem::Ollama, _) => oci::plan(cache, lookup, &asked).await,

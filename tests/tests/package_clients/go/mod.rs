@@ -2,7 +2,7 @@
 
 mod upstream;
 
-use larder_tests::http::{Answer, Fault, get};
+use larder_tests::http::{Answer, Fault};
 use larder_tests::{Part, Ran, Session, have};
 
 use self::upstream::{HOST, NAME, Upstream};
@@ -86,7 +86,7 @@ impl<'a> World<'a> {
 }
 
 fn ask(cache: &Cache<'_>, path: &str) -> Answer {
-    get(&format!("{}/go{path}", cache.url()))
+    cache.ask(&format!("/go{path}"), "")
 }
 
 fn status(answer: &Answer) -> &str {
