@@ -52,7 +52,8 @@ impl Package {
         let control = packed(".PKGINFO", info.as_bytes(), false);
         let sum = STANDARD.encode(hashed(&SHA1_FOR_LEGACY_USE_ONLY, &control));
         let bytes = [packed(".SIGN.RSA.test.rsa.pub", b"of the builder", false), control, data].concat();
-        let said = format!("C:Q1{sum}\nP:{name}\nV:1.0-r0\nA:x86_64\nS:{}\nI:1\nT:x\nU:x\nL:MIT\n\n", bytes.len());
+        let said =
+            format!("C:Q1{sum}\nP:{name}\nV:1.0-r0\nA:x86_64\nS:{}\nI:1\nT:x\nU:x\nL:MIT\n\n", bytes.len());
         Self { name, bytes, said }
     }
 
@@ -79,8 +80,9 @@ fn put(session: &Session, site: &Site, folder: &str, packages: &[Package]) {
 
 fn cache<'a>(session: &'a Session, site: &Site, more: &str) -> Cache<'a> {
     let url = site.url();
-    let settings =
-        format!("{more}[pkgcache.upstream]\nalpine = {{ url = \"{url}\", kind = \"apk\", keyring = \"keys\" }}\n");
+    let settings = format!(
+        "{more}[pkgcache.upstream]\nalpine = {{ url = \"{url}\", kind = \"apk\", keyring = \"keys\" }}\n"
+    );
     Cache::start(session, &settings)
 }
 
@@ -93,7 +95,10 @@ fn ask(cache: &Cache<'_>, path: &str, fields: &str) -> Answer {
 fn installs(cache: &Cache<'_>, site: &[u8], folder: &str, packages: &[Package]) {
     let index = ask(cache, &format!("{folder}/APKINDEX.tar.gz"), "accept-encoding: gzip\r\n");
     // The very bytes: they are signed.
-    assert!(index.status == 200 && index.body == site && index.header("content-encoding").is_none(), "{index:?}");
+    assert!(
+        index.status == 200 && index.body == site && index.header("content-encoding").is_none(),
+        "{index:?}"
+    );
     for package in packages {
         let answer = ask(cache, &package.path(folder), "");
         assert!(answer.whole && answer.body == package.bytes, "{}: {:?}", package.name, answer.headers);
@@ -155,7 +160,11 @@ fn a_wrong_package_or_index_is_refused_and_not_kept() {
     site.put(&path, packages[0].bytes.clone());
     installs(&server, &whole, MAIN, &packages);
     // The one before stands in for an index that nobody signed.
-    for bad in [b"<html>".to_vec(), packed("APKINDEX", packages[0].said.as_bytes(), true), whole[..whole.len() - 9].to_vec()] {
+    for bad in [
+        b"<html>".to_vec(),
+        packed("APKINDEX", packages[0].said.as_bytes(), true),
+        whole[..whole.len() - 9].to_vec(),
+    ] {
         site.put(&listed, bad);
         installs(&server, &whole, MAIN, &packages);
     }

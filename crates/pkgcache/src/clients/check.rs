@@ -99,7 +99,9 @@ pub fn judge(check: &Check, answer: &Answer) -> Result<(), String> {
     let fine = match check.ecosystem {
         // The index answers, and has no such project or no such address. Of a repository what is
         // mounted may end before the variables in its address.
-        Ecosystem::Python | Ecosystem::Npm | Ecosystem::Dnf | Ecosystem::Apk => matches!(status, 200..=299 | 404),
+        Ecosystem::Python | Ecosystem::Npm | Ecosystem::Dnf | Ecosystem::Apk => {
+            matches!(status, 200..=299 | 404)
+        }
         // The registry answers, and has no such image, or none for everybody.
         Ecosystem::Oci | Ecosystem::Ollama => {
             matches!(status, 200..=299 | 401 | 404) || (status == 403 && !is_unknown(answer))

@@ -81,7 +81,8 @@ impl<'a> World<'a> {
     }
 
     fn asked(&self) -> Vec<String> {
-        self.upstream.site.log().into_iter().map(|it| it.request.path).collect()
+        // Go itself escapes what need not be.
+        self.upstream.site.log().into_iter().map(|it| it.request.path.replace("%21", "!")).collect()
     }
 }
 
@@ -113,7 +114,9 @@ fn modules_are_verified_by_the_checksum_database_and_need_no_upstream_a_second_t
         assert_eq!(once.iter().filter(|it| **it == path).count(), 1, "{path} of {once:#?}");
     }
     assert!(once.iter().all(|path| !path.contains("supported") && !path.contains("own.test")), "{once:#?}");
-    // A Go that has nothing again: no file is asked for, nor a tile or a record.
+    // A Go that has nothing again: no file is asked for, nor a tile or a record. (Which module has a
+    // package is known now: of a path that has none, the upstream is asked each time.)
+    session.run("cp cold/go.mod app/go.mod").ok();
     world.forget();
     world.works("warm", &cache);
     assert!(world.asked().is_empty(), "{:#?}", world.asked());
@@ -121,7 +124,7 @@ fn modules_are_verified_by_the_checksum_database_and_need_no_upstream_a_second_t
     only_the_database_that_is_set_is_asked(&cache);
     let lines = cache.stop();
     for file in [ALPHA, BETA].iter().flat_map(|path| [".mod", ".zip"].map(|it| format!("{path}{it}"))) {
-        verified(&lines, &file, "signed");
+        verified(&lines, &file.replace('!', "%21"), "signed");
     }
     let cache = world.cache("offline = true\n");
     world.forget();
@@ -214,8 +217,10 @@ fn go_is_led_by_run_and_goes_through_the_proxy_and_a_go_sum_warms_the_cache() {
     let ran = session.run(&line.replace("sh -c", "pkgcache run --only go -- sh -c")).ok();
     let led = ran.stdout();
     assert!(led.starts_with("http://127.0.0.1:") && led.trim_end().ends_with("/go/|off"), "{ran}");
-    session.run("cp run/go.sum run/go.mod . && pkgcache check go.sum && rm -r $LARDER_DIR").ok();
-    session.run("pkgcache check go.sum").ends(1);
+    session.run("cp run/go.sum run/go.mod . && pkgcache check go.sum").ok();
+    let other = session.run("sed 's/h1:./h1:_/; s/_/A/' go.sum >other && pkgcache check --as go other");
+    assert!(other.ends(1).stdout().contains("and the lock file says"), "another sum");
+    session.run("rm -r $LARDER_DIR").ok();
     let warmed = session.run("pkgcache warm --json go.sum").ok();
     assert!(warmed.rows().iter().all(|row| row["ok"] == true), "{warmed}");
     world.upstream.site.unplug();

@@ -89,12 +89,7 @@ pub(crate) fn control(file: &mut (impl BufRead + Seek), like: Checksum) -> Resul
 }
 
 /// What the bytes from `start` to `end` hash to.
-fn hashed(
-    file: &mut (impl Read + Seek),
-    start: u64,
-    end: u64,
-    like: Checksum,
-) -> Result<Checksum, String> {
+fn hashed(file: &mut (impl Read + Seek), start: u64, end: u64, like: Checksum) -> Result<Checksum, String> {
     let said = |error: std::io::Error| error.to_string();
     file.seek(SeekFrom::Start(start)).map_err(said)?;
     let (mut hasher, mut buffer) = (like.hasher(None), vec![0; 64 << 10]);

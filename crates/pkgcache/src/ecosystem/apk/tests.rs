@@ -34,7 +34,8 @@ fn packed(name: &str, text: &[u8], ends: bool) -> Vec<u8> {
 /// A package with this in its data, and its control member's SHA-1.
 pub(crate) fn package(data: &str) -> (Vec<u8>, Checksum) {
     let data = packed("usr/share/it", data.as_bytes(), true);
-    let info = format!("# made by a test\npkgname = it\npkgver = 1.0-r0\ndatahash = {}\n", Digest::of(&data).hex());
+    let info =
+        format!("# made by a test\npkgname = it\npkgver = 1.0-r0\ndatahash = {}\n", Digest::of(&data).hex());
     let control = packed(".PKGINFO", info.as_bytes(), false);
     let sum = sha1(&control);
     ([packed(".SIGN.RSA.key.rsa.pub", b"not looked at", false), control, data].concat(), sum)
@@ -49,7 +50,8 @@ fn sha1(bytes: &[u8]) -> Checksum {
 /// An index that names the package, signed.
 pub(crate) fn index(sum: Checksum, size: usize) -> Vec<u8> {
     let sum = STANDARD.encode(sum.bytes());
-    let text = format!("C:Q1{sum}\nP:it\nV:1.0-r0\nA:x86_64\nS:{size}\nT:a thing\n\nP:other\nV:2-r1\nC:Q9AA==\n\n");
+    let text =
+        format!("C:Q1{sum}\nP:it\nV:1.0-r0\nA:x86_64\nS:{size}\nT:a thing\n\nP:other\nV:2-r1\nC:Q9AA==\n\n");
     let index = packed("APKINDEX", text.as_bytes(), true);
     let key = RsaKeyPair::from_der(KEY).unwrap();
     let mut signature = vec![0; key.public().modulus_len()];
@@ -111,7 +113,12 @@ fn an_index_counts_as_signed_by_one_of_the_keys_alone() {
     let unsigned = packed("APKINDEX", b"P:it\n", true);
     let mut damaged = index.clone();
     *damaged.last_mut().unwrap() ^= 1;
-    for (index, keys) in [(&index, ""), (&index, "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"), (&unsigned, PUBLIC), (&damaged, PUBLIC)] {
+    for (index, keys) in [
+        (&index, ""),
+        (&index, "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"),
+        (&unsigned, PUBLIC),
+        (&damaged, PUBLIC),
+    ] {
         assert!(signature::verify(index, keys.as_bytes()).is_err());
     }
 }
