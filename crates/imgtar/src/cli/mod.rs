@@ -23,7 +23,7 @@ pub(crate) mod view;
 use camino::Utf8PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use imgtar::format::oci::Platform;
-use imgtar::format::reference::Reference;
+use storekit::Reference;
 use storekit::{Key, KeyOrName, Remark};
 use toolkit::Common;
 
