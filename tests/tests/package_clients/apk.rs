@@ -14,7 +14,7 @@ use larder_tests::{Part, Session, have};
 use ring::digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 
 use crate::columns::noise;
-use crate::served::{Cache, stored, verified};
+use crate::served::{Cache, hex, stored, verified};
 
 const MAIN: &str = "/v3.22/main/x86_64";
 const EDGE: &str = "/edge/main/x86_64";
@@ -47,8 +47,8 @@ struct Package {
 impl Package {
     fn new(name: &'static str, content: &str) -> Self {
         let data = packed("usr/share/it", content.as_bytes(), true);
-        let hex: String = hashed(&SHA256, &data).iter().map(|byte| format!("{byte:02x}")).collect();
-        let info = format!("pkgname = {name}\npkgver = 1.0-r0\narch = x86_64\ndatahash = {hex}\n");
+        let data_hash = hex(&hashed(&SHA256, &data));
+        let info = format!("pkgname = {name}\npkgver = 1.0-r0\narch = x86_64\ndatahash = {data_hash}\n");
         let control = packed(".PKGINFO", info.as_bytes(), false);
         let sum = STANDARD.encode(hashed(&SHA1_FOR_LEGACY_USE_ONLY, &control));
         let bytes = [packed(".SIGN.RSA.test.rsa.pub", b"of the builder", false), control, data].concat();

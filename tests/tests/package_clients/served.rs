@@ -107,6 +107,12 @@ pub(crate) fn stored(session: &Session) -> BTreeSet<String> {
     rows.iter().map(|row| row["url"].as_str().unwrap().to_owned()).collect()
 }
 
+/// Bytes in hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
 /// Runs all at once; what each gave, in their order.
 pub(crate) fn at_once(session: &Session, lines: &[String]) -> Vec<Ran> {
     let started: Vec<_> = lines.iter().map(|line| session.start(line)).collect();

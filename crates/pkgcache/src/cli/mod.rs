@@ -75,10 +75,12 @@ enum Job {
     /// access log anew; a new `listen` or `max-connections` holds only after a restart, and where a
     /// settings file is gone, the old settings stay.
     ///
-    /// A mount with a `kind` (`apt`, `dnf`, `python`, `npm`, `cargo`, `huggingface`) knows its
-    /// packages: each file is compared with the checksum that its index names, and cut off before
+    /// A mount with a `kind` (`apk`, `apt`, `cargo`, `dnf`, `go`, `huggingface`, `npm`, `python`)
+    /// knows its packages: each file is compared with the checksum that its index names, and cut off before
     /// its last byte where it is another; indexes lead clients back to the mount. `keyring` checks
-    /// the signature of apt's releases and of dnf's `repomd.xml`. `keep-links` leaves npm the
+    /// the signature of apt's releases, of dnf's `repomd.xml` and of apk's indexes. `sumdb` is Go's
+    /// checksum database, as in GOSUMDB, and `no-sumdb` has the modules that it is not asked about,
+    /// as GONOSUMDB. `keep-links` leaves npm the
     /// upstream's own URLs of tarballs, whose host it replaces by itself. Registries answer at
     /// `/v2/HOST/NAME`, at
     /// `/v2/NAME?ns=HOST`, and the default one at `/v2/NAME`; only pulls are mirrored. Addresses of
@@ -106,9 +108,9 @@ enum Job {
     /// `token-file`, `max-object`, `heuristic-freshness`, `keep-cookies`, `drain-time`,
     /// `access-log`; upstreams as `[pkgcache.upstream]`, with `NAME = "URL"` or `NAME = { url =
     /// "URL", kind = "apt", keyring = "FILE", keep-links = true, follow-redirects = true,
-    /// keep-private = true, heuristic-freshness = true }`; registries as `[pkgcache.registry]`,
-    /// with `NAME = { url = "URL", tokens-from = "HOST" }`. Only there: `ttl`, `stale-window` (a
-    /// stored copy stands in for an upstream that fails for 7d beyond that; a 404 of an index
+    /// keep-private = true, heuristic-freshness = true, sumdb = "KEY URL", no-sumdb = ["GLOB"] }`;
+    /// registries as `[pkgcache.registry]`, with `NAME = { url = "URL", tokens-from = "HOST" }`.
+    /// Only there: `ttl`, `stale-window` (a stored copy stands in for an upstream that fails for 7d beyond that; a 404 of an index
     /// counts as a failure, a 410 does not), `max-connections` (16384, and no more than three
     /// quarters of the files that may be open), `head-time` (a request's head has to come within
     /// 20s), `idle-time` (a connection on which the client lets nothing move is closed, 300s),

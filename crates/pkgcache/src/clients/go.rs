@@ -73,12 +73,10 @@ pub fn go(files: &[Text], environment: &Environment) -> Found {
         proxies(&mut found, &list, &from);
     }
     if let Some((text, from)) = get("GOSUMDB") {
-        match Sumdb::read(Some(&text), &[]) {
-            Ok(_) => found.go.sumdb = Some(text),
-            Err(_) => {
-                found.go.sumdb = Some("off".to_owned());
-                found.note(format!("{from}: this checksum database is not known here, so it is not asked"));
-            }
+        let is_known = Sumdb::read(Some(&text), &[]).is_ok();
+        found.go.sumdb = Some(if is_known { text } else { "off".to_owned() });
+        if !is_known {
+            found.note(format!("{from}: this checksum database is not known here, so it is not asked"));
         }
     }
     let without = get("GONOSUMDB").or_else(|| get("GOPRIVATE")).map(|(list, _)| list).unwrap_or_default();
@@ -119,7 +117,7 @@ mod tests {
     #[test]
     fn the_variable_goes_above_the_file() {
         let file = text("env", "GOPROXY=https://file.example\nGONOSUMDB=own.example/*,x.example\n");
-        let found = go(&[file.clone()], &environment(&[]));
+        let found = go(std::slice::from_ref(&file), &environment(&[]));
         assert_eq!(lines(&found), ["default https://file.example/ (env)"]);
         assert_eq!(found.go.no_sumdb, ["own.example/*", "x.example"]);
         let set = environment(&[

@@ -320,7 +320,9 @@ fn comments(it: &Named) -> String {
 #[must_use]
 pub fn credentials(ecosystem: Ecosystem, name: &str) -> String {
     let how = match ecosystem {
-        Ecosystem::Python => format!("in `http://USER:PASSWORD@HOST:PORT/{name}/`, or in ~/.netrc for HOST"),
+        Ecosystem::Python | Ecosystem::Go => {
+            format!("in `http://USER:PASSWORD@HOST:PORT/{name}/`, or in ~/.netrc for HOST")
+        }
         Ecosystem::Npm => format!("by `//HOST:PORT/{name}/:_authToken=…` in .npmrc"),
         Ecosystem::Cargo => {
             format!("by the token of a registry whose index is `sparse+http://HOST:PORT/{name}/`")
@@ -331,7 +333,6 @@ pub fn credentials(ecosystem: Ecosystem, name: &str) -> String {
                 "by `username` and `password` beside `baseurl=http://HOST:PORT/{name}/…` in its .repo file"
             )
         }
-        Ecosystem::Go => format!("in `http://USER:PASSWORD@HOST:PORT/{name}/`, or in ~/.netrc for HOST"),
         Ecosystem::HuggingFace => "by the token in HF_TOKEN, as it does now".to_owned(),
         Ecosystem::Apk => format!("in `http://USER:PASSWORD@HOST:PORT/{name}/…` in /etc/apk/repositories"),
         Ecosystem::Oci | Ecosystem::Ollama | Ecosystem::Generic => "as it does now".to_owned(),

@@ -10,6 +10,8 @@ use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
+use crate::served::hex;
+
 type Hash = [u8; 32];
 
 /// The name of the database; no server has it.
@@ -29,10 +31,6 @@ pub(crate) struct Upstream {
 
 fn sha256(bytes: &[u8]) -> Hash {
     digest(&SHA256, bytes).as_ref().try_into().unwrap()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A sum as go.sum has it.

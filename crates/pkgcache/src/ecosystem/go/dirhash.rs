@@ -88,7 +88,7 @@ fn hashed(read: &mut impl Read) -> std::io::Result<(String, u64)> {
     loop {
         let count = read.read(&mut buffer)?;
         if count == 0 {
-            return Ok((hasher.finish().hex().to_string(), size));
+            return Ok((hasher.finish().hex(), size));
         }
         hasher.update(buffer.get(..count).unwrap_or_default());
         size += count as u64;

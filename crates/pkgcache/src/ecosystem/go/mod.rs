@@ -71,8 +71,7 @@ pub(crate) fn parse(path: &str) -> Option<Request> {
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match segments.as_slice() {
         ["sumdb", rest @ ..] => of_sumdb(rest),
-        [module @ .., "@latest"] => of_module(module, What::Index, None),
-        [module @ .., "@v", "list"] => of_module(module, What::Index, None),
+        [module @ .., "@latest"] | [module @ .., "@v", "list"] => of_module(module, What::Index, None),
         [module @ .., "@v", file] => of_version(module, file),
         _ => None,
     }

@@ -32,8 +32,8 @@ impl Signer {
 
     pub(crate) fn key(&self) -> String {
         let (hash, key) = self.hash_and_key();
-        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{NAME}+{hex}+{}", STANDARD.encode(key))
+        let hash = u32::from_be_bytes(hash.try_into().unwrap());
+        format!("{NAME}+{hash:08x}+{}", STANDARD.encode(key))
     }
 
     pub(crate) fn signed(&self, text: &str) -> String {
@@ -227,7 +227,7 @@ fn sum(files: &[(&str, &str)]) -> Hash {
     let mut lines: Vec<_> =
         files.iter().map(|(name, text)| (name, Digest::of(text.as_bytes()).hex())).collect();
     lines.sort();
-    let text: String = lines.iter().map(|(name, hex)| format!("{hex}  {name}\n")).collect();
+    let text: String = lines.iter().flat_map(|(name, hex)| [hex, "  ", name, "\n"]).collect();
     *Digest::of(text.as_bytes()).bytes()
 }
 

@@ -215,27 +215,29 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Proves that the tree has this hash there: upwards, until it comes to the edge.
+    /// Proves that the tree has this hash there: upwards, until it comes to the edge. Where it does
+    /// not, none of the tiles on the way is believed.
     async fn has_hash(&self, level: u32, number: u64, hash: Hash) -> Result<(), BadIndex> {
         let (mut level, mut number, mut hash) = (level, number, hash);
+        let mut passed = Vec::new();
         loop {
             let outside = || BadIndex::Malformed("it is not in the tree".to_owned());
             let place = self.edge.tree.tile(level, number).ok_or_else(outside)?;
-            let known = self.edge.tiles.iter().find(|(it, _)| *it == place).map(|(_, hashes)| hashes.clone());
+            let known = self.known(place);
             let is_edge = known.is_some();
-            let (tile, stored) = match known {
-                Some(hashes) => (hashes, None),
-                None => {
-                    let (asking, document, hashes) =
-                        fetched(self.cache, self.lookup, self.database, place).await?;
-                    (hashes, Some((asking, document)))
-                }
+            let tile = if let Some(hashes) = known {
+                hashes
+            } else {
+                let (asking, document, hashes) =
+                    fetched(self.cache, self.lookup, self.database, place).await?;
+                passed.push((asking, document));
+                hashes
             };
             let there = usize::try_from(number % FULL).ok().and_then(|at| tile.get(at));
             if there != Some(&hash) {
                 let wrong = BadIndex::Malformed("the tree has something else in its place".to_owned());
-                if let Some((asking, document)) = stored {
-                    drop(document::bad(self.cache, &asking, &document, &wrong));
+                for (asking, document) in &passed {
+                    drop(document::bad(self.cache, asking, document, &wrong));
                 }
                 return Err(wrong);
             }
@@ -246,21 +248,24 @@ impl Reader<'_> {
         }
     }
 
+    /// The tile, where it is at the edge.
+    fn known(&self, place: Place) -> Option<Vec<Hash>> {
+        self.edge.tiles.iter().find(|(it, _)| *it == place).map(|(_, hashes)| hashes.clone())
+    }
+
     /// Whether these are the first hashes of the tile that the tree has there.
     async fn has(&self, document: &Document, place: Place, found: Place) -> Result<(), BadIndex> {
         let said = hashes(document, place).await?;
-        let known = self.edge.tiles.iter().find(|(it, _)| *it == found).map(|(_, hashes)| hashes.clone());
+        let known = self.known(found);
+        let is_edge = known.is_some();
         let full = match known {
             Some(hashes) => hashes,
-            None => {
-                let hashes = match place.width {
-                    FULL => said.clone(),
-                    _ => fetched(self.cache, self.lookup, self.database, found).await?.2,
-                };
-                self.has_hash(place.level + 1, place.number, root_of(&hashes)).await?;
-                hashes
-            }
+            None if place.width == FULL => said.clone(),
+            None => fetched(self.cache, self.lookup, self.database, found).await?.2,
         };
+        if !is_edge {
+            self.has_hash(place.level + 1, place.number, root_of(&full)).await?;
+        }
         if full.starts_with(&said) {
             return Ok(());
         }
