@@ -1,6 +1,6 @@
-//! Repositories of apk, by a client that asks as apk-tools 2 does: for each index with the date that
-//! it has, and then for packages. It looks at signatures and checksums as apk does. apk itself is
-//! not there to be tried.
+//! Repositories of apk, by a client that asks as apk-tools 2 does: for each index with the date
+//! that it has, and then for packages. What it gets has to be what the upstream has,
+//! byte for byte. apk itself is not there to be tried.
 
 use std::fs;
 use std::io::Write as _;

@@ -76,13 +76,12 @@ enum Job {
     /// settings file is gone, the old settings stay.
     ///
     /// A mount with a `kind` (`apk`, `apt`, `cargo`, `dnf`, `go`, `huggingface`, `npm`, `python`)
-    /// knows its packages: each file is compared with the checksum that its index names, and cut off before
-    /// its last byte where it is another; indexes lead clients back to the mount. `keyring` checks
-    /// the signature of apt's releases, of dnf's `repomd.xml` and of apk's indexes. `sumdb` is Go's
-    /// checksum database, as in GOSUMDB, and `no-sumdb` has the modules that it is not asked about,
-    /// as GONOSUMDB. `keep-links` leaves npm the
-    /// upstream's own URLs of tarballs, whose host it replaces by itself. Registries answer at
-    /// `/v2/HOST/NAME`, at
+    /// knows its packages: each file is compared with the checksum that its index names, and cut
+    /// off before its last byte where it is another; indexes lead clients back to the mount.
+    /// `keyring` checks the signature of apt's releases, of dnf's `repomd.xml` and of apk's
+    /// indexes. `sumdb` is Go's checksum database, as in GOSUMDB, and `no-sumdb` has the modules
+    /// that it is not asked about, as GONOSUMDB. `keep-links` leaves npm the upstream's own URLs of
+    /// tarballs, whose host it replaces by itself. Registries answer at `/v2/HOST/NAME`, at
     /// `/v2/NAME?ns=HOST`, and the default one at `/v2/NAME`; only pulls are mirrored. Addresses of
     /// this server, in indexes and in challenges of registries, have the `Host` that the client
     /// named, and `https` where a server in front says `X-Forwarded-Proto: https`.
@@ -110,18 +109,17 @@ enum Job {
     /// "URL", kind = "apt", keyring = "FILE", keep-links = true, follow-redirects = true,
     /// keep-private = true, heuristic-freshness = true, sumdb = "KEY URL", no-sumdb = ["GLOB"] }`;
     /// registries as `[pkgcache.registry]`, with `NAME = { url = "URL", tokens-from = "HOST" }`.
-    /// Only there: `ttl`, `stale-window` (a stored copy stands in for an upstream that fails for 7d beyond that; a 404 of an index
-    /// counts as a failure, a 410 does not), `max-connections` (16384, and no more than three
-    /// quarters of the files that may be open), `head-time` (a request's head has to come within
-    /// 20s), `idle-time` (a connection on which the client lets nothing move is closed, 300s),
-    /// `answer-time` (an upstream has to say something within 60s, from the end of the request's
-    /// body on), `keep-events` (the counts in events/, 30d); `max-size` and `max-age`, which `gcctl
-    /// run` keeps: what is unused for longest goes, also while this serves. Where this has stored
-    /// something, it starts one that removes what is over `max-size` (`background = false` in
-    /// [gcctl] forbids it). Variables:
-    /// `LARDER_PKGCACHE_LISTEN`,
-    /// `_UPSTREAM`, `_ALLOW`, `_TUNNEL` (words), `_PARENT`, `_OFFLINE`, `_ALLOW_PRIVATE`,
-    /// `_TOKEN_FILE`.
+    /// Only there: `ttl`, `stale-window` (a stored copy stands in for an upstream that fails for 7d
+    /// beyond that; a 404 of an index counts as a failure, a 410 does not), `max-connections`
+    /// (16384, and no more than three quarters of the files that may be open), `head-time` (a
+    /// request's head has to come within 20s), `idle-time` (a connection on which the client lets
+    /// nothing move is closed, 300s), `answer-time` (an upstream has to say something within 60s,
+    /// from the end of the request's body on), `keep-events` (the counts in events/, 30d);
+    /// `max-size` and `max-age`, which `gcctl run` keeps: what is unused for longest goes, also
+    /// while this serves. Where this has stored something, it starts one that removes what is over
+    /// `max-size` (`background = false` in [gcctl] forbids it). Variables:
+    /// `LARDER_PKGCACHE_LISTEN`, `_UPSTREAM`, `_ALLOW`, `_TUNNEL` (words), `_PARENT`, `_OFFLINE`,
+    /// `_ALLOW_PRIVATE`, `_TOKEN_FILE`.
     ///
     /// `ttl = { index = "60s", tag = "10s", pinned-by-name = "30d" }` says for how long the classes
     /// that `pkgcache why` names are handed on without a question: an index (60s; `index-ttl` for

@@ -4,9 +4,9 @@
 
 use std::fmt::Write as _;
 
-/// The path with escapes of unreserved characters decoded, other escapes in upper case, and `+`, `:`
-/// and `!` as themselves: package clients differ in how they write these three. What is not a valid
-/// escape stays as it is.
+/// The path with escapes of unreserved characters decoded, other escapes in upper case, and `+`,
+/// `:` and `!` as themselves: package clients differ in how they write these three. What is not a
+/// valid escape stays as it is.
 #[must_use]
 pub(crate) fn canonical(path: &str) -> String {
     let mut written = String::with_capacity(path.len());

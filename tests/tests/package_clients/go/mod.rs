@@ -114,8 +114,8 @@ fn modules_are_verified_by_the_checksum_database_and_need_no_upstream_a_second_t
         assert_eq!(once.iter().filter(|it| **it == path).count(), 1, "{path} of {once:#?}");
     }
     assert!(once.iter().all(|path| !path.contains("supported") && !path.contains("own.test")), "{once:#?}");
-    // A Go that has nothing again: no file is asked for, nor a tile or a record. (Which module has a
-    // package is known now: of a path that has none, the upstream is asked each time.)
+    // A Go that has nothing again: no file is asked for, nor a tile or a record. (Which module has
+    // a package is known now: of a path that has none, the upstream is asked each time.)
     session.run("cp cold/go.mod app/go.mod").ok();
     world.forget();
     world.works("warm", &cache);

@@ -5,8 +5,8 @@
 //! has the checksum of the control member, and this the one of the data member, so both together
 //! cover every byte behind the signature, which clients do not look at where the index is signed.
 //!
-//! Deliberately absent: the index of apk 3, `Packages.adb`. It is handed on by its class, and nobody
-//! vouches for packages that it alone names.
+//! Deliberately absent: the index of apk 3, `Packages.adb`. It is handed on by its class, and
+//! nobody vouches for packages that it alone names.
 //!
 //! Source: Alpine's wiki, "Apk spec"; apk-tools 2, `src/database.c` and `src/package.c`.
 

@@ -1,6 +1,6 @@
 //! The tree of a checksum database, in tiles of 256 hashes.
 //!
-//! A tile at level L has hashes of the tree 8·L levels above its leaves. A full one is known by one
+//! A tile at level L has hashes of the tree 8 L levels above its leaves. A full one is known by one
 //! hash in the tile above it; the last one at each level, at the tree's right edge, is known by the
 //! tree's root, which is signed.
 //!

@@ -62,8 +62,8 @@ pub(super) async fn tile(cache: &Arc<Cache>, lookup: Lookup, database: &Arc<Sumd
     }
 }
 
-/// What a database says of a version, proven to be in its tree. `None` where it says nothing, cannot
-/// be asked, or says something that is not in the tree.
+/// What a database says of a version, proven to be in its tree. `None` where it says nothing,
+/// cannot be asked, or says something that is not in the tree.
 pub(super) async fn proven(
     cache: &Arc<Cache>,
     lookup: &Lookup,
