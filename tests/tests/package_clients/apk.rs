@@ -75,7 +75,9 @@ fn index(session: &Session, packages: &[Package]) -> Vec<u8> {
 
 fn put(session: &Session, site: &Site, folder: &str, packages: &[Package]) {
     site.put(&format!("{folder}/APKINDEX.tar.gz"), index(session, packages));
-    packages.iter().for_each(|it| site.put(&it.path(folder), it.bytes.clone()));
+    for package in packages {
+        site.put(&package.path(folder), package.bytes.clone());
+    }
 }
 
 fn cache<'a>(session: &'a Session, site: &Site, more: &str) -> Cache<'a> {
