@@ -161,10 +161,12 @@ fn print_json(plan: &Plan, out: &mut dyn Write) -> std::io::Result<()> {
 
 /// The cache at `url`, as its clients see it.
 pub(crate) fn here(config: &Config, url: &str, machine: &Machine, environment: &Environment) -> Here {
-    let found = machine.found(&own(&config.listen, environment)).indexes;
-    let mount =
-        |it: &pkgcache::Upstream| Mount::new(&it.name, it.kind, &it.url.to_string(), it.keep_private, &found);
+    let found = machine.found(&own(&config.listen, environment));
+    let mount = |it: &pkgcache::Upstream| {
+        Mount::new(&it.name, it.kind, &it.url.to_string(), it.keep_private, &found.indexes)
+    };
     Here {
+        go: found.go.clone(),
         reveals: false,
         url: url.trim_end_matches('/').to_owned(),
         mounts: config.upstreams.iter().map(mount).collect(),

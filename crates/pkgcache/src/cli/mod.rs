@@ -96,12 +96,13 @@ enum Job {
     /// network of IPv6 with 64 bits; at a Unix socket, a user) gets a 429. Both have `Retry-After`,
     /// and the access log has the `reason`.
     ///
-    /// A mount with a `kind` (`apt`, `dnf`, `python`, `npm`, `cargo`, `huggingface`) knows its
-    /// packages: each file is compared with the checksum that its index names, and cut off before
-    /// its last byte where it is another; indexes lead clients back to the mount. `keyring` checks
-    /// the signature of apt's releases and of dnf's `repomd.xml`. `keep-links` leaves npm the
-    /// upstream's own URLs of tarballs, whose host it replaces by itself. Registries answer at
-    /// `/v2/HOST/NAME`, at
+    /// A mount with a `kind` (`apk`, `apt`, `cargo`, `dnf`, `go`, `huggingface`, `npm`, `python`)
+    /// knows its packages: each file is compared with the checksum that its index names, and cut
+    /// off before its last byte where it is another; indexes lead clients back to the mount.
+    /// `keyring` checks the signature of apt's releases, of dnf's `repomd.xml` and of apk's
+    /// indexes. `sumdb` is Go's checksum database, as in GOSUMDB, and `no-sumdb` has the modules
+    /// that it is not asked about, as GONOSUMDB. `keep-links` leaves npm the upstream's own URLs of
+    /// tarballs, whose host it replaces by itself. Registries answer at `/v2/HOST/NAME`, at
     /// `/v2/NAME?ns=HOST`, and the default one at `/v2/NAME`; only pulls are mirrored. Addresses of
     /// this server, in indexes and in challenges of registries, have the `Host` that the client
     /// named, and `https` where a server in front says `X-Forwarded-Proto: https`.
@@ -128,10 +129,9 @@ enum Job {
     /// `access-log`, `remote`; upstreams as `[pkgcache.upstream]`, with `NAME = "URL"` or `NAME =
     /// { url = "URL", kind = "apt", keyring = "FILE", keep-links = true, follow-redirects = true,
     /// keep-private = true, heuristic-freshness = true, mirrors = ["URL"], next-on-404 = true,
-    /// credentials = "FILE", max-requests = 50 }`; registries as `[pkgcache.registry]`, with `NAME
-    /// = { url = "URL", tokens-from = "HOST" }`. Only there: `socket-mode`,
-    /// `max-connections-per-client`, `ttl`, `stale-window` (a
-    /// stored copy stands in for an upstream that fails for 7d beyond that; a 404 of an index
+    /// credentials = "FILE", max-requests = 50, sumdb = "KEY URL", no-sumdb = ["GLOB"] }`;
+    /// registries as `[pkgcache.registry]`, with `NAME = { url = "URL", tokens-from = "HOST" }`.
+    /// Only there: `socket-mode`, `max-connections-per-client`, `ttl`, `stale-window` (a stored copy stands in for an upstream that fails for 7d beyond that; a 404 of an index
     /// counts as a failure, a 410 does not), `max-connections` (16384, and no more than three
     /// quarters of the files that may be open), `head-time` (a request's head has to come within
     /// 20s), `idle-time` (a connection on which the client lets nothing move is closed, 300s),
@@ -139,10 +139,8 @@ enum Job {
     /// body on), `keep-events` (the counts in events/, 30d); `max-size` and `max-age`, which `gcctl
     /// run` keeps: what is unused for longest goes, also while this serves. Where this has stored
     /// something, it starts one that removes what is over `max-size` (`background = false` in
-    /// [gcctl] forbids it). Variables:
-    /// `LARDER_PKGCACHE_LISTEN`,
-    /// `_UPSTREAM`, `_ALLOW`, `_TUNNEL` (words), `_PARENT`, `_OFFLINE`, `_ALLOW_PRIVATE`,
-    /// `_TOKEN_FILE`, `_REMOTE`.
+    /// [gcctl] forbids it). Variables: `LARDER_PKGCACHE_LISTEN`, `_UPSTREAM`, `_ALLOW`, `_TUNNEL`
+    /// (words), `_PARENT`, `_OFFLINE`, `_ALLOW_PRIVATE`, `_TOKEN_FILE`, `_REMOTE`.
     ///
     /// `ttl = { index = "60s", tag = "10s", pinned-by-name = "30d" }` says for how long the classes
     /// that `pkgcache why` names are handed on without a question: an index (60s; `index-ttl` for

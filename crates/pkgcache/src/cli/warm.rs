@@ -37,8 +37,8 @@ pub(crate) struct ListArgs {
     /// The files that name what is wanted; `-` is stdin
     #[arg(required = true, value_name = "FILE")]
     files: Vec<Utf8PathBuf>,
-    /// What the files are, where their names do not say: cargo, npm, pnpm, yarn, requirements, uv,
-    /// pylock, poetry, images, apt or sbom
+    /// What the files are, where their names do not say: cargo, go, npm, pnpm, yarn, requirements,
+    /// uv, pylock, poetry, images, apt or sbom
     #[arg(long = "as", value_name = "FORM", hide_possible_values = true, value_parser = form())]
     form: Option<Form>,
     /// The machine that is to install it [default: this one's]

@@ -50,7 +50,7 @@ struct Why {
     set_by: Option<String>,
     /// What it has to hash to, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    expected: Option<Checksum>,
+    expected: Option<String>,
     /// Who says so.
     level: Level,
     /// Why nobody vouches for it.
@@ -169,7 +169,7 @@ async fn explain(cache: &Arc<Cache>, asked: &Uri) -> Why {
         door,
         rule,
         set_by,
-        expected: planned.ruling.expected.map(|it| it.checksum),
+        expected: expected(&planned.ruling),
         level: planned.ruling.level,
         unvouched: planned.ruling.unvouched,
         named_by,
@@ -236,11 +236,17 @@ fn asks(planned: &Lookup, stored: Option<&Found>) -> String {
     }
 }
 
+/// What it has to be, or has to have in it.
+fn expected(ruling: &Ruling) -> Option<String> {
+    let contents = || ruling.contents.map(|it| it.to_string());
+    ruling.expected.map(|it| it.checksum.to_string()).or_else(contents)
+}
+
 /// By which rule it is fresh, and the setting that says for how long, where there is one.
 fn rule(planned: &Lookup, class: Class, config: &Config) -> (String, Option<String>) {
-    let Ruling { freshness, expected, .. } = &planned.ruling;
+    let (freshness, expected) = (planned.ruling.freshness, expected(&planned.ruling));
     let ttl = &planned.target.ttl;
-    let lifetime = match (freshness, expected, class) {
+    let lifetime = match (freshness, &expected, class) {
         (Freshness::Never, ..) => return ("never: it is an interface".to_owned(), None),
         (Freshness::Http, ..) => return ("as long as HTTP's rules say".to_owned(), None),
         (_, Some(_), _) => return ("for ever: it cannot change".to_owned(), None),

@@ -28,6 +28,7 @@ use crate::config::remote::RemoteConfig;
 pub use crate::config::sources::{Mirror, Sources};
 use crate::config::ttl::Lifetimes;
 use crate::ecosystem::Ecosystem;
+use crate::ecosystem::go::sumdb::Sumdb;
 use crate::wire::framing::HeadLimits;
 use crate::wire::peer::Peer;
 
@@ -85,6 +86,8 @@ pub struct Upstream {
     pub kind: Ecosystem,
     /// The keys that its indexes have to be signed by, where that is checked here.
     pub keyring: Option<Arc<[u8]>>,
+    /// The checksum database of Go's modules.
+    pub sumdb: Option<Arc<Sumdb>>,
     /// Whether npm gets the upstream's own URLs of tarballs: it replaces their host by itself, and
     /// its lock files stay as they would be without the cache.
     pub keep_links: bool,

@@ -19,6 +19,7 @@ use crate::config::hosts::HostRule;
 use crate::config::ttl::{Lifetimes, Ttl};
 use crate::config::{DOCKER, Mirror, Registry, Sources, Upstream};
 use crate::ecosystem::Ecosystem;
+use crate::ecosystem::go::sumdb::Sumdb;
 use crate::error::Error;
 
 /// An upstream in larder.toml: its URL, or a table.
@@ -72,6 +73,11 @@ pub struct MountTable {
     pub kind: Ecosystem,
     /// The file with the keys that its indexes have to be signed by.
     pub keyring: Option<Utf8PathBuf>,
+    /// The checksum database of Go's modules, as GOSUMDB has it.
+    pub sumdb: Option<String>,
+    /// Globs of the modules that this is not asked about, as GONOSUMDB has them.
+    #[serde(default)]
+    pub no_sumdb: Vec<String>,
     /// Whether npm gets the upstream's own URLs of tarballs.
     #[serde(default)]
     pub keep_links: bool,
@@ -193,18 +199,29 @@ pub(super) fn upstream(
     if table.kind == Ecosystem::Generic && !table.ttl.is_empty() {
         return Err(wrong("`ttl` needs a `kind`, for without one HTTP's rules hold for everything"));
     }
+    let sumdb = sumdb(&table).map_err(wrong)?;
     Ok(Upstream {
         name: name.trim_matches('/').to_owned(),
         url,
         sources: Arc::new(sources),
         kind: table.kind,
         keyring: table.keyring.map(|path| keyring(&folder.join(path))).transpose()?,
+        sumdb,
         keep_links: table.keep_links,
         follow_redirects: table.follow_redirects,
         keep_private: table.keep_private,
         heuristic_freshness: table.heuristic_freshness.unwrap_or(guesses),
         ttl: ttl(&table.ttl),
     })
+}
+
+/// The checksum database of a mount of Go's modules.
+fn sumdb(table: &MountTable) -> Result<Option<Arc<Sumdb>>, &'static str> {
+    if table.kind != Ecosystem::Go {
+        let is_set = table.sumdb.is_some() || !table.no_sumdb.is_empty();
+        return if is_set { Err("`sumdb` and `no-sumdb` need `kind = \"go\"`") } else { Ok(None) };
+    }
+    Ok(Sumdb::read(table.sumdb.as_deref(), &table.no_sumdb)?.map(Arc::new))
 }
 
 /// The URL of an upstream, or what is wrong with it.

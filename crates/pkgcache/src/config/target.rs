@@ -10,6 +10,7 @@ use storekit::Checksum;
 use crate::config::hosts::is_address;
 use crate::config::ttl::Lifetimes;
 use crate::config::{Config, DOCKER, Sources, Upstream};
+use crate::ecosystem::go::sumdb::Sumdb;
 use crate::ecosystem::path::canonical;
 use crate::ecosystem::{Class, Ecosystem, apt, dnf, npm, oci, python};
 
@@ -42,6 +43,8 @@ pub(crate) struct Target {
     pub(crate) sources: Arc<Sources>,
     /// The keys that the indexes have to be signed by, where that is checked.
     pub(crate) keyring: Option<Arc<[u8]>>,
+    /// The checksum database of Go's modules.
+    pub(crate) sumdb: Option<Arc<Sumdb>>,
     /// Whether npm gets the upstream's own URLs of tarballs.
     pub(crate) keep_links: bool,
     /// For how long what it gives is handed on without a question.
@@ -118,6 +121,7 @@ fn forward(config: &Config, uri: &Uri, host: &str) -> Result<Target, NoTarget> {
         source: if port == 80 { host.to_owned() } else { format!("{host}:{port}") },
         keep_links: false,
         keyring: known.keyring,
+        sumdb: known.sumdb,
         ttl: known.ttl,
         keep_private: known.kind != Ecosystem::Generic,
         follow_redirects: known.kind != Ecosystem::Generic,
@@ -143,6 +147,7 @@ struct Known {
     upstream: Uri,
     sources: Arc<Sources>,
     keyring: Option<Arc<[u8]>>,
+    sumdb: Option<Arc<Sumdb>>,
     ttl: Lifetimes,
     tokens_from: Option<String>,
 }
@@ -153,15 +158,15 @@ struct Known {
 fn mounted_at(config: &Config, url: &Uri, is_allowed: bool) -> Option<Known> {
     let upstreams = config.upstreams.iter().filter_map(|it| {
         let (below, upstream, keyring) = (path_below(&it.url, url)?, it.url.clone(), it.keyring.clone());
-        let (sources, ttl) = (Arc::clone(&it.sources), it.ttl);
-        Some(Known { kind: it.kind, below, upstream, sources, keyring, ttl, tokens_from: None })
+        let (sources, sumdb, ttl) = (Arc::clone(&it.sources), it.sumdb.clone(), it.ttl);
+        Some(Known { kind: it.kind, below, upstream, sources, keyring, sumdb, ttl, tokens_from: None })
     });
     let registries = config.registries.iter().filter_map(|it| {
         let greets = |path: &str| matches!(path.trim_end_matches('/'), "/v2" | "/v2/token") && !is_allowed;
         let below = path_below(&it.url, url).filter(|path| oci::parse(path).is_some() || greets(path))?;
         let (upstream, tokens_from) = (it.url.clone(), it.tokens_from.clone());
         let (kind, sources, ttl) = (it.kind(), Arc::default(), it.ttl);
-        Some(Known { kind, below, upstream, sources, keyring: None, ttl, tokens_from })
+        Some(Known { kind, below, upstream, sources, keyring: None, sumdb: None, ttl, tokens_from })
     });
     upstreams.chain(registries).max_by_key(|it| it.upstream.path().len())
 }
@@ -174,8 +179,8 @@ fn by_looks(config: &Config, url: &Uri) -> Known {
         && let Some(below) = python::mounted_file(url)
     {
         let (kind, upstream) = (Ecosystem::Python, index.url.clone());
-        let sources = Arc::default();
-        return Known { kind, below, upstream, sources, keyring: None, ttl: index.ttl, tokens_from };
+        let (sources, ttl) = (Arc::default(), index.ttl);
+        return Known { kind, below, upstream, sources, keyring: None, sumdb: None, ttl, tokens_from };
     }
     let kind = match () {
         () if apt::is_likely(path) => Ecosystem::Apt,
@@ -185,8 +190,8 @@ fn by_looks(config: &Config, url: &Uri) -> Known {
     let root =
         format!("{}://{}/", url.scheme_str().unwrap_or("http"), url.authority().map_or("", |it| it.as_str()));
     let (below, upstream) = (path.to_owned(), root.parse().unwrap_or_default());
-    let sources = Arc::default();
-    Known { kind, below, upstream, sources, keyring: None, ttl: config.ttl, tokens_from }
+    let (sources, ttl) = (Arc::default(), config.ttl);
+    Known { kind, below, upstream, sources, keyring: None, sumdb: None, ttl, tokens_from }
 }
 
 /// The path of a URL below another one, if it lies there.
@@ -229,6 +234,7 @@ fn reverse(config: &Config, uri: &Uri, is_ollama: bool) -> Result<Target, NoTarg
         sources: Arc::clone(&upstream.sources),
         keep_links: upstream.keep_links,
         keyring: upstream.keyring.clone(),
+        sumdb: upstream.sumdb.clone(),
         ttl: upstream.ttl,
         tokens_from: None,
         mount: Some(upstream.name.clone()),

@@ -6,6 +6,8 @@
 //! comes to them. Where the disk is full, or more comes than is to be stored, the requests that
 //! read along get the rest all the same.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
 use crate::cache::Cache;
+use crate::ecosystem::contents::Unlike;
 use crate::ecosystem::ruling::{Check, Mismatch};
 use crate::error::{Error, explained};
 use crate::fetch::ahead::{self, Ahead};
@@ -35,6 +38,7 @@ use crate::response::stored_head::Answer;
 use crate::rules::age::Times;
 use crate::rules::conditional;
 use crate::rules::merge::take_cookies;
+use crate::store::positioned::Positioned;
 
 /// A broken answer is asked for again so many times in a row without a byte, after pauses that
 /// double: some six seconds for an upstream that starts again.
@@ -120,11 +124,11 @@ impl<'a> Download<'a> {
         }
         let From(from) = response.extensions().get().copied().unwrap_or_default();
         // Another server may call the same bytes otherwise: the checksum tells.
-        let by_checksum = ask.expected().is_some() && !ask.target.sources.mirrors.is_empty();
+        let by_checksum = ask.is_strict() && !ask.target.sources.mirrors.is_empty();
         let tag = conditional::strong_tag(response.headers()).filter(|_| !by_checksum).cloned();
         let head = Head {
             answer: Answer::new(response.status(), &headers, &ask.headers, times),
-            total: response.body().size_hint().exact().or(ask.ruling.expected.and_then(|it| it.size)),
+            total: response.body().size_hint().exact().or(ask.ruling.size()),
             tag,
             from,
             cookies,
@@ -159,7 +163,7 @@ impl<'a> Download<'a> {
         let growing = Arc::new(Growing {
             answer,
             total,
-            strict: ask.expected().is_some(),
+            strict: ask.is_strict(),
             by_remote: ask.held.is_some(),
             file: writer.file(),
             progress: receiver,
@@ -167,7 +171,7 @@ impl<'a> Download<'a> {
             readers: Readers::default(),
             cookies,
         });
-        let check = Check::new(ask.expected());
+        let check = ask.check();
         let mut ahead = JoinSet::new();
         if growing.may_have_segments(tag.is_some(), ask.route.limits.object) {
             let (cache, ask, growing) = (Arc::clone(cache), Arc::clone(ask), Arc::clone(&growing));
@@ -413,6 +417,10 @@ impl<'a> Download<'a> {
         let Self { cache, flight, ask, growing, progress, sink, from, check, .. } = self;
         let writer = match sink {
             Sink::Nothing(_) => return,
+            Sink::Overflow(_) if ask.ruling.contents.is_some() => {
+                let why = "it could not be stored, so nobody could look at what it has in it";
+                return cache.outside.warning(&format!("{} was cut off: {why}", ask.target.url));
+            }
             Sink::Overflow(spill) => {
                 return spill.end().await.err().into_iter().for_each(|it| mismatch(cache, ask, from, &it));
             }
@@ -426,6 +434,10 @@ impl<'a> Download<'a> {
         if ask.held.is_none() {
             let (wanted, is_new) = (Wanted::of(&ask.key), ask.stored.is_none());
             cache.counts.uses.fetched(&wanted, writer.size(), begun.elapsed(), is_new);
+        }
+        if let Err(unlike) = looked_at(ask, writer.file()).await {
+            progress.send_replace(Progress { written: writer.size(), end: End::Broken });
+            return differs(cache, ask, from, unlike);
         }
         // Every byte is there and right: no request has to wait for the store.
         progress.send_replace(Progress { written: writer.size(), end: End::Whole });
@@ -470,9 +482,13 @@ fn noted(announced: Checksum, found: Digest) -> Checksum {
     if matches!(announced, Checksum::GitBlob(_)) { found.into() } else { announced }
 }
 
-/// Notes that a body is not what it was announced as, with both digests. The next request for it
-/// goes to the next server.
+/// Notes that a body is not what it was announced as, with both digests.
 fn mismatch(cache: &Cache, ask: &Ask, from: usize, &Mismatch { announced, found }: &Mismatch) {
+    differs(cache, ask, from, Unlike { announced: announced.to_string(), found: found.to_string() });
+}
+
+/// Notes that a body is not what it has to be. The next request for it goes to the next server.
+fn differs(cache: &Cache, ask: &Ask, from: usize, Unlike { announced, found }: Unlike) {
     if let (Some(held), Some(remote)) = (&ask.held, &cache.remote) {
         return remote.refuse(&held.digest, &ask.key, "its bytes are others");
     }
@@ -480,12 +496,17 @@ fn mismatch(cache: &Cache, ask: &Ask, from: usize, &Mismatch { announced, found 
     if !ask.target.sources.mirrors.is_empty() {
         cache.distrust.note(&ask.target.url, from);
     }
-    let error = Error::Mismatch {
-        url: ask.target.url.to_string(),
-        announced: announced.to_string(),
-        found: found.to_string(),
-    };
+    let error = Error::Mismatch { url: ask.target.url.to_string(), announced, found };
     cache.outside.warning(&error.to_string());
+}
+
+/// Looks at the whole file, where it has to have something in it.
+pub(super) async fn looked_at(ask: &Ask, file: Arc<File>) -> Result<(), Unlike> {
+    let Some(contents) = ask.ruling.contents else { return Ok(()) };
+    let looking = spawn_blocking(move || contents.check(&mut BufReader::new(Positioned::new(file))));
+    looking
+        .await
+        .unwrap_or_else(|error| Err(Unlike { announced: contents.to_string(), found: error.to_string() }))
 }
 
 impl Sink {

@@ -28,7 +28,7 @@ use tokio::task::spawn_blocking;
 use crate::cache::{self, Cache};
 use crate::config::target::Target;
 use crate::ecosystem::Package;
-use crate::ecosystem::ruling::{Expected, Ruling};
+use crate::ecosystem::ruling::{Check, Expected, Ruling};
 use crate::error::explained;
 use crate::fetch::download::Download;
 use crate::fetch::redirect::Trip;
@@ -92,6 +92,16 @@ impl Ask {
     fn expected(&self) -> Option<Expected> {
         let held = self.held.as_ref().map(|it| Expected { checksum: it.digest.into(), size: Some(it.size) });
         self.ruling.expected.or(held)
+    }
+
+    /// Whether the end of the body has to wait for the verdict.
+    fn is_strict(&self) -> bool {
+        self.held.is_some() || self.ruling.is_strict()
+    }
+
+    /// What compares the body with what it has to be.
+    fn check(&self) -> Check {
+        if self.held.is_some() { Check::new(self.expected()) } else { Check::of(&self.ruling) }
     }
 
     /// The body in the bucket, for as long as it comes from there.
@@ -264,7 +274,7 @@ async fn settle(
     }
     let total = response.body().size_hint().exact();
     if let Some(trouble) = ask.wrong_size(status, total) {
-        add(&cache.counts.mismatches, u64::from(ask.ruling.expected.is_some()));
+        add(&cache.counts.mismatches, u64::from(ask.ruling.is_strict()));
         cache.outside.warning(&trouble.message);
         return flight.reach(Stage::Failed(Arc::new(trouble)));
     }

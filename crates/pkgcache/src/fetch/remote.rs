@@ -24,7 +24,7 @@ use crate::ecosystem::Package;
 use crate::ecosystem::ruling::{Check, Expected, Freshness};
 use crate::error::explained;
 use crate::fetch::Ask;
-use crate::fetch::download::{Download, keep_newest};
+use crate::fetch::download::{Download, keep_newest, looked_at};
 use crate::observe::meter::add;
 use crate::remote::{Held, Lease as TurnOfOurs, Remote, Turn};
 use crate::response::flight::{Flight, Stage};
@@ -262,6 +262,7 @@ async fn at_hand(
             Some(checksum) => cache.shelf.has_checksum(&digest, checksum).await,
             None => true,
         };
+        let is_right = is_right && looked_at(ask, Arc::clone(&file)).await.is_ok();
         let is_right = is_right && file.metadata().is_ok_and(|metadata| metadata.len() == size);
         return cache.store.packages().blobs().lease(&digest).ok()?.filter(|_| is_right);
     }
@@ -325,6 +326,9 @@ async fn received(
     let found = writer.digest();
     if check.verdict(found).is_err() {
         return Err(Amiss::Wrong("its index says another checksum".to_owned()));
+    }
+    if looked_at(ask, writer.file()).await.is_err() {
+        return Err(Amiss::Wrong("its index says that something else is in it".to_owned()));
     }
     if found != held.digest || writer.size() != held.size {
         return Err(Amiss::Wrong("its bytes are others".to_owned()));

@@ -30,6 +30,7 @@ use crate::response::stored_head::Answer;
 use crate::rules::age::Times;
 use crate::rules::cache_status::{CACHE_STATUS, CacheStatus};
 use crate::store::FoundBody;
+use crate::store::positioned::Positioned;
 
 /// No index is larger when it is unpacked.
 const CAP: u64 = ruling::LARGEST_INDEX;
@@ -64,7 +65,7 @@ impl Document {
     /// Its bytes, unpacked.
     fn open(&self) -> Result<Box<dyn Read>, BadIndex> {
         // A file of our own: this one's position is everybody's.
-        let file = Positioned { file: Arc::clone(&self.file), at: 0 };
+        let file = Positioned::new(Arc::clone(&self.file));
         let encoding = self.answer.headers.get(CONTENT_ENCODING).and_then(|it| it.to_str().ok());
         let plain: Box<dyn Read> = match encoding.map(str::trim) {
             None | Some("" | "identity") => Box::new(file),
@@ -77,20 +78,6 @@ impl Document {
             }
         };
         Ok(Box::new(Capped { inner: plain, left: CAP }))
-    }
-}
-
-/// Reads a file from a position of its own.
-struct Positioned {
-    file: Arc<File>,
-    at: u64,
-}
-
-impl Read for Positioned {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = rustix::io::pread(&*self.file, buffer, self.at)?;
-        self.at += count as u64;
-        Ok(count)
     }
 }
 

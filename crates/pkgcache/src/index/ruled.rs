@@ -31,6 +31,11 @@ impl Plan {
         Self::Answer(Box::new(response), result)
     }
 
+    /// An answer of this program's own that says yes.
+    pub(super) fn answered(text: &str) -> Self {
+        Self::answer(own(StatusCode::OK, text, Some(&CacheStatus::default())), meter::Result::Hit)
+    }
+
     /// An answer of this program's own: what went wrong, in words that clients show.
     pub(super) fn refused(status: StatusCode, text: impl Into<String>) -> Self {
         Self::answer(own(status, text, Some(&CacheStatus::default())), meter::Result::Error)

@@ -325,6 +325,9 @@ impl Lookup {
         if let Some(expected) = self.ruling.expected {
             parts.extend(format!("\n{}", expected.checksum).bytes());
         }
+        if let Some(contents) = self.ruling.contents {
+            parts.extend(format!("\n{contents}").bytes());
+        }
         let names = if self.ruling.is_http() || self.ruling.negotiated { &NEGOTIATING[..] } else { &[] };
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         for (name, value) in vary::selecting(&names, &self.headers) {
