@@ -58,7 +58,8 @@ pub(crate) fn find(cache: &Cache, config: &Arc<Config>, plain: &SimpleRequest<'_
     let file = cache.shelf.sound(&found.stored.digest, found.stored.size)?;
     let now = cache::now();
     let mut written = written.lock().ok()?;
-    let head = match written.as_ref().filter(|head| head.at == now && head.heuristic == place.heuristic) {
+    let freshness = place.ruling.freshness;
+    let head = match written.as_ref().filter(|head| head.holds(now, freshness, place.heuristic)) {
         Some(head) => Arc::clone(head),
         None => Arc::clone(written.insert(Arc::new(head(found, &file, now, &place)?))),
     };
@@ -100,7 +101,8 @@ fn head(found: &Shelved, file: &Arc<File>, now: i64, place: &Place) -> Option<He
     let status = CacheStatus { level: found.stored.level, ..CacheStatus::hit(ttl) };
     let question = Question { method: &Method::GET, headers: &HeaderMap::new() };
     let response = reply(&question, answer, Source::whole(Arc::clone(file)), Some(size), Some(age), &status);
-    Some(Head { at: now, heuristic, status, bytes: written(&response) })
+    let freshness = place.ruling.freshness;
+    Some(Head { at: now, freshness, heuristic, status, bytes: written(&response) })
 }
 
 /// The head as hyper writes it.

@@ -144,9 +144,20 @@ fn an_address_may_say_what_a_plain_file_has_to_be() {
     assert!(why.stdout().contains("class     self-certifying (generic)"), "{why}");
     assert_eq!(proxy.get("/sha256/abc/tools/tool-1.0.tar.gz").status, 400);
     assert_eq!(proxy.get(&format!("/sha256/{right}/none/x")).status, 404);
-    // A mount of that name keeps its paths.
+    // A mount of that name keeps its paths, and what its address does not promise is asked for
+    // anew: also within the second in which it was handed on for an address that does.
     site.heal();
-    assert_eq!(proxy.get("/sha512/releases/tool-1.0.tar.gz").text(), "evil");
+    let plain = "/sha512/releases/tool-1.0.tar.gz";
+    assert_eq!(proxy.get(plain).text(), "evil");
+    for change in 0..20 {
+        let body = format!("body {change}");
+        site.put("/releases/tool-1.0.tar.gz", body.as_str());
+        let promised = path(&Digest::of(body.as_bytes()).hex());
+        (0..6).for_each(|_| assert_eq!(proxy.get(&promised).text(), body));
+        site.put("/releases/tool-1.0.tar.gz", "evil");
+        let mounted = proxy.get(plain);
+        assert_eq!(mounted.text(), "evil", "{mounted:?}");
+    }
 }
 
 /// npm names tarballs by SHA-512, and those of old by SHA-1.
