@@ -14,7 +14,6 @@ use imgtar::format::image_name;
 use imgtar::image::Stored;
 use imgtar::image::commit::Notes;
 use imgtar::image::disk::Disk;
-use imgtar::image::fetched::Fetched;
 use imgtar::image::{show, verify};
 use imgtar::pack::{self, Input};
 use imgtar::source::Source;
@@ -22,7 +21,7 @@ use imgtar::{Error, repository};
 use miette::{IntoDiagnostic, Result, WrapErr};
 use storekit::files::replace::{Durability, Staged};
 use storekit::images::lookup::By as FoundBy;
-use storekit::{Key, KeyOrName, Origin, Store};
+use storekit::{Fetched, Key, KeyOrName, Origin, Store};
 use toolkit::{Common, Outcome, Output, Settings, Signals};
 
 use crate::cli::bar::Bar;

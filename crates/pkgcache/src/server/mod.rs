@@ -30,6 +30,7 @@ use crate::outside::Outside;
 use crate::server::client::Client;
 use crate::server::drain::drain;
 use crate::server::event_counts::EventCounts;
+use crate::store::replayed::Replayed;
 use crate::wire::guard::Guard;
 use crate::wire::seat::Seat;
 
@@ -117,8 +118,33 @@ impl Server {
         }
         let listener =
             TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
-        let free = Arc::new(Semaphore::new(config.limits.connections));
-        Ok(Self { cache, listener, free, stop: watch::Sender::new(false) })
+        Ok(Self::of(cache, listener))
+    }
+
+    /// Serves what a record names, as it was given, and nothing else, at an address of this
+    /// machine's own.
+    ///
+    /// # Errors
+    /// As [`Self::bind`].
+    pub fn replaying(
+        listener: std::net::TcpListener,
+        config: Config,
+        store: Store,
+        outside: Arc<dyn Outside>,
+        replayed: Replayed,
+    ) -> Result<Self> {
+        let failed = |source| Error::System { doing: "listen for a replay", source };
+        let listen = listener.local_addr().map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let listener = TcpListener::from_std(listener).map_err(failed)?;
+        let config = Config { listen, offline: true, replays: true, ..config };
+        let cache = Cache::new(config, store, outside)?.replaying(replayed);
+        Ok(Self::of(Arc::new(cache), listener))
+    }
+
+    fn of(cache: Arc<Cache>, listener: TcpListener) -> Self {
+        let free = Arc::new(Semaphore::new(cache.config().limits.connections));
+        Self { cache, listener, free, stop: watch::Sender::new(false) }
     }
 
     /// Where it listens.
