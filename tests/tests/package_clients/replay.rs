@@ -202,7 +202,7 @@ fn an_import_that_is_killed_leaves_a_store_that_works_and_goes_on() {
     if !have(&[Part::Curl]) {
         return;
     }
-    let mut world = World::new("files", "/", "", None);
+    let world = World::new("files", "/", "", None);
     for number in 0..40 {
         world.site.put(&format!("/{number}"), format!("{number} ").repeat(50_000 + number));
     }

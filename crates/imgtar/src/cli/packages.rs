@@ -41,7 +41,8 @@ impl Invocation<'_> {
         }
         let absent = fetched.objects.values().filter(|object| object.status != 200).count();
         if absent > 0 {
-            let _ = write!(said, "; {absent} more were not there");
+            let were = if absent == 1 { "was" } else { "were" };
+            let _ = write!(said, "; {absent} more {were} not there");
         }
         if !fetched.complete {
             said += "; steps from the engine's own cache may have fetched more";

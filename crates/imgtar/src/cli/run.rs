@@ -462,7 +462,7 @@ pub(crate) fn read_notes(args: NoteArgs) -> Result<Notes> {
     let read = |path: Utf8PathBuf| std::fs::read(&path).map_err(|source| Error::Input { path, source });
     let names = args.names.iter().map(|name| image_name::complete(name)).collect::<Result<Vec<_>, _>>()?;
     let record = |path: Utf8PathBuf| {
-        let help = "`pkgcache run --record` writes one";
+        let help = "`pkgcache record` and `pkgcache run --record` write one";
         let bad = |reason| Error::Usage { message: format!("`{path}` is not a record: {reason}"), help };
         Fetched::parse(&read(path.clone())?).map_err(bad)
     };

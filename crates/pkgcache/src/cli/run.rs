@@ -82,7 +82,7 @@ pub(crate) struct RunArgs {
 #[derive(Args)]
 pub(crate) struct RecordArgs {
     /// Write the record to this file
-    #[arg(id = "record", short, long = "output", value_name = "FILE")]
+    #[arg(id = "record", short = 'o', long = "output", value_name = "FILE")]
     pub(crate) output: Utf8PathBuf,
     #[command(flatten)]
     pub(crate) led: LedArgs,

@@ -208,10 +208,9 @@ impl Recorder {
                 continue;
             }
             // Of what changes, the newest of each form; what the cache has worked out, whole.
-            let is_own = key.url.contains('#');
             let mut object = Object::new(Note::of(key), true);
             for stored in known {
-                if is_own || !object.has_form_of(&stored) {
+                if object.is_own() || !object.has_form_of(&stored) {
                     object.stored.push(stored);
                 }
             }
@@ -253,6 +252,11 @@ impl Object {
         Self { note, stored: Vec::new(), time: Timestamp::now(), sent: 0, needed }
     }
 
+    /// Whether the cache has worked it out: no request has a fragment.
+    fn is_own(&self) -> bool {
+        self.note.key.url.contains('#')
+    }
+
     fn has_form_of(&self, stored: &StoredResponse) -> bool {
         self.stored.iter().any(|it| it.selecting == stored.selecting)
     }
@@ -280,10 +284,12 @@ impl Object {
             let ecosystem = asked.ecosystem;
             return vec![Given { time: self.time, url, entry, status, ecosystem, ..Given::default() }];
         }
-        let newest = || entry?.responses.iter().find(|response| response.status == 200).cloned();
         let mut all = self.stored.clone();
-        if all.is_empty() {
-            all.extend(newest().map(Arc::new));
+        if let Some(entry) = entry.filter(|_| all.is_empty()) {
+            // The newest, or all that the cache has worked out meanwhile.
+            let most = if self.is_own() { usize::MAX } else { 1 };
+            let found = entry.responses.iter().filter(|response| response.status == 200);
+            all.extend(found.take(most).cloned().map(Arc::new));
         }
         let told = self.told(entry);
         if all.is_empty() {

@@ -195,10 +195,9 @@ impl Client {
         request: Request<Incoming>,
         slot: &tunnel::Slot,
     ) -> (Response<Body>, meter::Result) {
-        let work = Box::pin(self.dispatch(request, slot));
         match &self.visit {
-            Some(visit) => visit.recorder.trace.follow(work).await,
-            None => work.await,
+            Some(visit) => visit.recorder.trace.follow(Box::pin(self.dispatch(request, slot))).await,
+            None => self.dispatch(request, slot).await,
         }
     }
 
