@@ -98,7 +98,7 @@ impl Looked<'_> {
         let mut keys = Vec::new();
         for image in &self.snapshot.images {
             let all = fetched(&self.store.images(), &image.key)?;
-            let is_it = |it: &Given| it.status == 200 && it.entry.as_ref() == Some(&entry);
+            let is_it = |it: &Given| it.status.is_none() && it.entry.as_ref() == Some(&entry);
             if all.iter().any(is_it) {
                 keys.push(image.key.as_str());
             }

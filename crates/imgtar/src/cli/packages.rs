@@ -39,7 +39,7 @@ impl Invocation<'_> {
         if earlier > 0 {
             let _ = write!(said, "; {earlier} of an earlier build");
         }
-        let absent = fetched.objects.values().filter(|object| object.status != 200).count();
+        let absent = fetched.objects.values().filter(|object| object.status.is_some()).count();
         if absent > 0 {
             let were = if absent == 1 { "was" } else { "were" };
             let _ = write!(said, "; {absent} more {were} not there");

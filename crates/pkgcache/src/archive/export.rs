@@ -98,7 +98,7 @@ impl Export {
     pub fn add_records(&mut self, records: &[Fetched]) -> Result<Vec<(Given, &'static str)>> {
         let (mut chosen, mut missing) = (BTreeMap::<String, PackageEntry>::new(), Vec::new());
         for given in records.iter().flat_map(|record| record.objects.values()) {
-            let Some(digest) = given.digest.filter(|_| given.status == 200) else { continue };
+            let Some(digest) = given.digest.filter(|_| given.status.is_none()) else { continue };
             let (entry, stored) = match replayed::found(&self.packages, given, &digest)? {
                 Ok(found) => found,
                 Err(why) => {

@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 
 use crate::ecosystem::Ecosystem;
 use crate::observe::meter;
-use crate::store::trace::Trace;
+use crate::observe::trace::Trace;
 
 /// The ecosystem of what nobody could see.
 const TUNNEL: &str = "tunnel";
@@ -280,7 +280,7 @@ impl Object {
     ) -> Vec<Given> {
         if self.note.is_absent() {
             let Note { asked, status, .. } = self.note;
-            let (url, entry) = (shown(&asked), Some(asked.path()));
+            let (url, entry, status) = (shown(&asked), Some(asked.path()), Some(status));
             let ecosystem = asked.ecosystem;
             return vec![Given { time: self.time, url, entry, status, ecosystem, ..Given::default() }];
         }
@@ -288,7 +288,7 @@ impl Object {
         if let Some(entry) = entry.filter(|_| all.is_empty()) {
             // The newest, or all that the cache has worked out meanwhile.
             let most = if self.is_own() { usize::MAX } else { 1 };
-            let found = entry.responses.iter().filter(|response| response.status == 200);
+            let found = entry.responses.iter().filter(|it| it.status == 200 || self.is_own());
             all.extend(found.take(most).cloned().map(Arc::new));
         }
         let told = self.told(entry);
@@ -323,7 +323,6 @@ impl Object {
             version: entry.and_then(|entry| entry.package_version.clone()),
             architecture: entry.and_then(|entry| entry.architecture.clone()),
             entry: entry.map(|entry| entry.key.path()),
-            status: 200,
             bytes: self.sent,
             needed: self.needed,
             ..Given::default()

@@ -11,7 +11,6 @@ pub(crate) mod head;
 pub(crate) mod recent;
 pub(crate) mod recent_targets;
 pub(crate) mod replayed;
-pub(crate) mod trace;
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -32,6 +31,7 @@ use storekit::{
 use tokio::task::spawn_blocking;
 
 use crate::error::Result;
+use crate::observe::trace;
 use crate::response::stored_head::Answer;
 use crate::store::head::Head;
 use crate::store::recent::Recent;
@@ -159,7 +159,9 @@ impl Shelf {
             Some(replayed) => replayed.find(&spot.digest),
             None => self.find_stored(spot),
         };
-        trace::looked_at(&spot.key, known.as_ref());
+        trace::looked_at(&spot.key, || {
+            known.iter().flat_map(|known| &known.responses).map(|it| Arc::clone(&it.stored)).collect()
+        });
         known
     }
 

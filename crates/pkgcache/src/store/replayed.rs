@@ -40,8 +40,8 @@ impl Replayed {
         let mut replayed = Self::default();
         for given in record.objects.values() {
             let key = given.entry.as_deref().and_then(key_in);
-            if let Some(key) = key.filter(|_| given.status != 200) {
-                replayed.absent.insert(key, given.status);
+            if let Some((key, status)) = key.zip(given.status) {
+                replayed.absent.insert(key, status);
                 continue;
             }
             match key.zip(given.digest) {

@@ -55,9 +55,9 @@ pub struct Given {
     /// By which fields of the request the answer was chosen among several forms.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub form: BTreeMap<String, String>,
-    /// The status of the answer: 200 unless it was not there.
-    #[serde(default = "found", skip_serializing_if = "is_found")]
-    pub status: u16,
+    /// The status of the answer that there is none; absent where it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
     /// The digest of the body as it is stored, where it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
@@ -78,15 +78,6 @@ pub struct Given {
     pub others: BTreeMap<String, Value>,
 }
 
-fn found() -> u16 {
-    200
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's way to ask")]
-fn is_found(status: &u16) -> bool {
-    *status == found()
-}
-
 /// What tells objects apart: the URL, the path of the package's entry (empty where there is none),
 /// and the form; of what pkgcache has worked out (a URL with a `#`) also the body.
 pub type Place = (String, String, BTreeMap<String, String>, Option<Digest>);
@@ -102,7 +93,7 @@ impl Given {
     /// Whether it was handed out: neither for the cache's own use, nor that there is none.
     #[must_use]
     pub fn is_handed_out(&self) -> bool {
-        !self.needed && is_found(&self.status)
+        !self.needed && self.status.is_none()
     }
 }
 
@@ -276,7 +267,7 @@ mod tests {
         let given = Fetched::lenient(OLD.as_bytes()).next().unwrap();
         assert!(given.is_handed_out() && given.name.as_deref() == Some("idna"), "{given:?}");
         // With what is known since, it is one of version 1 still.
-        let now = Fetched::new([Given { url: "x".to_owned(), status: 200, ..Given::default() }], 0, false);
+        let now = Fetched::new([Given { url: "x".to_owned(), ..Given::default() }], 0, false);
         assert!(now.is_replayed && !now.after(Some(old)).unwrap().is_replayed);
     }
 
@@ -289,7 +280,7 @@ mod tests {
             bytes: 5,
             ..Given::default()
         };
-        let all = [given("a", 200, false), given("b", 404, false), given("c", 200, true)];
+        let all = [given("a", None, false), given("b", Some(404), false), given("c", None, true)];
         let record = Fetched::new(all, 0, true);
         let text = record.to_text();
         assert!(text.starts_with("{\"version\":2,") && text.contains("\"objects\":3,\"bytes\":5,"), "{text}");
@@ -303,7 +294,6 @@ mod tests {
     fn forms_of_the_same_document_are_told_apart() {
         let given = |accept: &str| Given {
             url: "a".to_owned(),
-            status: 200,
             form: [("accept".to_owned(), accept.to_owned())].into(),
             ..Given::default()
         };
