@@ -152,7 +152,7 @@ impl Export {
                 self.head.bodies += 1;
                 self.head.bytes = self.head.bytes.saturating_add(stored.size);
             }
-            let url: String = entry.key.url.chars().take(4096).collect();
+            let url: String = entry.key.of_given().url.chars().take(4096).collect();
             let line = Line { digest: stored.digest, size: stored.size, expected, url };
             self.lines.add(&line_of(&line)?)?;
         }

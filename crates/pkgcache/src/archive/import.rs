@@ -24,6 +24,8 @@ const HELD: usize = storekit::packages::entry::MOST_RESPONSES;
 const NAMED: usize = 1000;
 /// A packed stream that wants more memory is refused: 2 to this many bytes, 16 MiB.
 const WINDOW: u32 = 24;
+/// What is said of any other file.
+const NOT_ONE: &str = "it is not an export of pkgcache's";
 /// What may follow an archive's end: tar fills up its last record.
 const PADDING: u64 = 1 << 20;
 
@@ -124,9 +126,15 @@ fn first(
     each: &mut dyn FnMut(Line) -> Result<(), String>,
 ) -> Result<Head> {
     let unread = |error| unread(path, error);
-    let entry = files.next().ok_or_else(|| damaged(path, "it is empty"))?.map_err(unread)?;
+    let entry = files.next().ok_or_else(|| damaged(path, "it is empty"))?;
+    let entry = entry.map_err(|error| match unread(error) {
+        Error::BadArchive { reason, .. } => {
+            damaged(path, format!("{NOT_ONE}, or its beginning is damaged ({reason})"))
+        }
+        error => error,
+    })?;
     if &*entry.path_bytes() != MANIFEST.as_bytes() || entry.header().entry_type() != EntryType::Regular {
-        return Err(damaged(path, "it does not begin with a manifest: it is not an export of pkgcache's"));
+        return Err(damaged(path, format!("it does not begin with a manifest: {NOT_ONE}")));
     }
     read_manifest(entry, each).map_err(|error| match error {
         Unread::Newer(found) => Error::NewerArchive { path: path.to_owned(), found },

@@ -115,7 +115,7 @@ fn exported(carried: &Carried) -> String {
     let (objects, bodies) = (count(carried.objects, "object"), count(carried.bodies, "body"));
     let expected = match carried.expected {
         0 => String::new(),
-        number => format!(", {} of an earlier export not", count(number, "body")),
+        number => format!(", and {} that an earlier export carried", count(number, "body")),
     };
     format!(
         "{objects}, {bodies} with {}{expected}: {} written",
