@@ -117,8 +117,8 @@ impl Holds {
     }
 
     /// Whether what is stored of the URL never goes. What pkgcache works out of it and keeps under
-    /// it with a `#` goes with it; of the answers that were kept for records, those that a build was
-    /// given.
+    /// it with a `#` goes with it; of the answers that were kept for records, those that a build
+    /// was given.
     #[must_use]
     pub(crate) fn url(&self, url: &str) -> bool {
         if let Some(digest) = PackageKey::given_in(url)

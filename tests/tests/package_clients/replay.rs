@@ -1,5 +1,5 @@
-//! `pkgcache record`, `replay`, `export` and `import`: an index that moves on changes nothing for who
-//! has a record, on this machine and on one without a network.
+//! `pkgcache record`, `replay`, `export` and `import`: an index that moves on changes nothing for
+//! who has a record, on this machine and on one without a network.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,5 +1,5 @@
-//! `record`, and `run --record`: a command with an address of its own, so that what it fetched is told apart from
-//! what others fetch at the same time.
+//! `record`, and `run --record`: a command with an address of its own, so that what it fetched is
+//! told apart from what others fetch at the same time.
 //!
 //! The address belongs to this process as long as the command runs. Whoever serves the store
 //! answers there: this process, or another one that is lent it; when that one ends, the next.

@@ -2,7 +2,8 @@
 //!
 //! An index that vouches for a file is looked at by whoever asks for the file, and a replay needs
 //! it as much as the file. Every look goes through `store::Shelf`, so it is noted there, for the
-//! request whose task it is; what is fetched in a task of its own is looked at by the request again.
+//! request whose task it is; what is fetched in a task of its own is looked at by the request
+//! again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

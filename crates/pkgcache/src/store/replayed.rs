@@ -1,6 +1,7 @@
 //! What a record names, as it was given: all that a replay serves.
 //!
-//! Held in memory: what changes in it while it is served is nobody else's, and ends with the server.
+//! Held in memory: what changes in it while it is served is nobody else's, and ends with the
+//! server.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
