@@ -53,7 +53,7 @@ impl Place {
             ["packages", "blobs", "sha256", hex] => Digest::from_hex(hex).map_or(Self::Other, Self::Body),
             ["packages", "entries", _, _, name] if name.strip_suffix(".toml").is_some() => Self::Package,
             ["contexts", _, ..] => Self::Context,
-            ["events", _, ..] => Self::Events,
+            ["events", _, ..] | ["packages", "uses", _] => Self::Events,
             ["trash", name, ..] => Self::Trash(name.to_owned()),
             _ => Self::Other,
         }

@@ -5,11 +5,12 @@
 use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
-use storekit::{Event, Key, Kind, Store};
+use storekit::{Event, Key, Kind, PackageId, Store};
 
 use crate::error::Result;
 use crate::evicted::{Keep, Returned, is_by_hand};
 use crate::limits::Why;
+use crate::rates::Rates;
 
 /// The name under which this tool notes events.
 pub const TOOL: &str = "gcctl";
@@ -26,9 +27,10 @@ pub struct Told {
     /// With the limit for which each went, and how much of it would have kept it.
     evicted: HashMap<String, (Option<String>, Option<u64>)>,
     wanted: HashSet<String>,
-    /// The bytes of packages that were fetched, and the seconds that this took, where both were
-    /// noted.
-    fetched: (u64, f64),
+    /// How fast packages came.
+    rates: Rates,
+    /// How often each package was handed on.
+    packages: HashMap<PackageId, u64>,
 }
 
 impl Told {
@@ -42,10 +44,26 @@ impl Told {
         Ok(told)
     }
 
-    fn add(&mut self, event: &Event, now: Timestamp) {
-        if event.kind == Kind::Fetch {
-            self.add_fetch(event);
+    /// The same, with the uses of packages: what decides which of them go.
+    ///
+    /// # Errors
+    /// Events that cannot be read.
+    pub fn of_all(store: &Store, now: Timestamp) -> Result<Self> {
+        let mut told = Self::by(store, now)?;
+        store.packages().uses().each(None, |event| told.add_package(&event))?;
+        Ok(told)
+    }
+
+    fn add_package(&mut self, event: &Event) {
+        let id = event.key.as_deref().filter(|_| event.kind == Kind::Hit).map(str::parse);
+        if let Some(Ok(id)) = id {
+            let uses = self.packages.entry(id).or_default();
+            *uses = uses.saturating_add(event.count.unwrap_or(1));
         }
+    }
+
+    fn add(&mut self, event: &Event, now: Timestamp) {
+        self.rates.add(event);
         let Some(key) = event.key.as_deref() else { return };
         if event.kind == Kind::Hit {
             let count = event.count.unwrap_or(1);
@@ -68,18 +86,16 @@ impl Told {
         }
     }
 
-    fn add_fetch(&mut self, event: &Event) {
-        if let (Some(bytes), Some(seconds)) = (event.bytes, event.seconds.filter(|it| *it > 0.0)) {
-            self.fetched = (self.fetched.0.saturating_add(bytes), self.fetched.1 + seconds);
-        }
+    /// How fast packages came.
+    #[must_use]
+    pub fn rates(&self) -> &Rates {
+        &self.rates
     }
 
-    /// How many bytes a second packages were fetched with; `None` where too little was.
+    /// How often each package was handed on, as far as that was read.
     #[must_use]
-    pub fn fetch_rate(&self) -> Option<f64> {
-        #[expect(clippy::cast_precision_loss, reason = "a rate is not exact")]
-        let bytes = self.fetched.0 as f64;
-        (bytes > 0.0 && self.fetched.1 > 0.0).then(|| bytes / self.fetched.1)
+    pub fn package_uses(&self) -> &HashMap<PackageId, u64> {
+        &self.packages
     }
 
     /// How often an image was handed on.

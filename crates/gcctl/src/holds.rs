@@ -18,6 +18,37 @@ use crate::snapshot::Image;
 /// So the key of an image of the same larder.toml stands in a manifest.
 const OF_LARDER: &str = "larder:";
 
+/// An image that a build stands on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Base {
+    /// As the build names it.
+    pub(crate) name: String,
+    pub(crate) id: BaseId,
+}
+
+/// By what such an image is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BaseId {
+    /// One of the same larder.toml.
+    Key(Key),
+    /// Its index, its manifest, or its config.
+    Digest(Digest),
+}
+
+/// The images that a build stands on, by the manifest of its inputs.
+pub(crate) fn bases(manifest: &[u8]) -> Vec<Base> {
+    let text = String::from_utf8_lossy(manifest);
+    let read = |line: &str| {
+        let (name, id) = line.strip_prefix("base ")?.rsplit_once(' ')?;
+        let id = match id.strip_prefix(OF_LARDER) {
+            Some(key) => BaseId::Key(key.parse().ok()?),
+            None => BaseId::Digest(id.parse().ok()?),
+        };
+        Some(Base { name: name.replace("\\x20", " "), id })
+    };
+    text.lines().filter_map(read).collect()
+}
+
 /// What pins hold in a store at one moment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Holds {
@@ -62,12 +93,10 @@ impl Holds {
 
     /// Adds what the manifest of a key's inputs says that it stands on.
     fn add_bases(&mut self, manifest: &[u8]) {
-        let text = String::from_utf8_lossy(manifest);
-        let bases = text.lines().filter_map(|line| line.strip_prefix("base "));
-        for id in bases.filter_map(|line| line.rsplit(' ').next()) {
-            match id.strip_prefix(OF_LARDER) {
-                Some(key) => self.keys.extend(key.parse::<Key>().ok()),
-                None => self.digests.extend(id.parse::<Digest>().ok()),
+        for base in bases(manifest) {
+            match base.id {
+                BaseId::Key(key) => drop(self.keys.insert(key)),
+                BaseId::Digest(digest) => drop(self.digests.insert(digest)),
             }
         }
     }
@@ -175,6 +204,8 @@ mod tests {
         holds.add_bases(text.as_bytes());
         assert_eq!(holds.keys, ["abc".parse().unwrap()].into());
         assert_eq!(holds.digests, [digest].into());
+        let names: Vec<_> = bases(text.as_bytes()).into_iter().map(|base| base.name).collect();
+        assert_eq!(names, ["app x", "debian:12"]);
     }
 
     #[test]

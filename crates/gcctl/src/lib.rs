@@ -25,6 +25,7 @@ pub mod limits;
 mod matcher;
 pub mod packages;
 pub mod plan;
+pub mod rates;
 pub mod replay;
 pub mod report;
 mod roots;

@@ -11,6 +11,7 @@ use storekit::{Digest, Key, Origin, Referrers, trash};
 
 pub use crate::holders::Holders;
 use crate::packages::Packages;
+use crate::rates::Rates;
 
 /// A store at one moment.
 #[derive(Clone, Debug, Default)]
@@ -41,8 +42,8 @@ pub struct Snapshot {
     pub free: u64,
     /// How many bytes the file system has.
     pub capacity: u64,
-    /// How many bytes a second packages were fetched with; `None` where that is not known.
-    pub fetch_rate: Option<f64>,
+    /// How fast packages come.
+    pub rates: Rates,
 }
 
 /// An entry and what it needs.
@@ -123,9 +124,15 @@ impl Image {
     /// What people call it: its name in larder.toml, else the first that a load restores, else `-`.
     #[must_use]
     pub fn called(&self) -> &str {
-        let own = self.origin.image.as_ref().map(storekit::Remark::as_str);
-        own.or_else(|| self.names.first().map(String::as_str)).unwrap_or("-")
+        called(&self.origin, &self.names).unwrap_or("-")
     }
+}
+
+/// What people call an image of this origin and with these names.
+#[must_use]
+pub fn called<'a>(origin: &'a Origin, names: &'a [String]) -> Option<&'a str> {
+    let own = origin.image.as_ref().map(storekit::Remark::as_str);
+    own.or_else(|| names.first().map(String::as_str))
 }
 
 impl Usage {

@@ -16,7 +16,7 @@ use gcctl::plan::{self, Plan};
 use gcctl::snapshot::{Image, Removed, Snapshot};
 use gcctl::{Limits, Matcher};
 use jiff::{SignedDuration, Timestamp};
-use storekit::{Age, ByteSize, Digest, Level, Origin, PackageKey, WrittenSize};
+use storekit::{Age, ByteSize, Digest, Event, Kind, Level, Origin, PackageKey, WrittenSize};
 use toolkit::amount::Amount;
 use toolkit::tables::{Limit, Order};
 
@@ -349,7 +349,8 @@ fn the_order_by_cost_is_that_of_a_naive_model() {
     for seed in 0..120 {
         let mut snapshot = store(seed);
         snapshot.images.iter_mut().for_each(|image| (image.subject, image.pinned) = (None, false));
-        snapshot.fetch_rate = Some(7.0);
+        let fetched = Event::counted("pkgcache", Kind::Download, 1, 7_000_000, now());
+        snapshot.rates.add(&Event { seconds: Some(1_000_000.0), ..fetched });
         let plan =
             plan::decide(&snapshot, &Limits { max_images: Some(0), order: Order::Cost, ..Limits::default() });
         let value = |key: &str| {

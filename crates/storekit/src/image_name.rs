@@ -2,6 +2,8 @@
 //!
 //! Pure. Limit: what a user's registries.conf says of short names is not looked at.
 
+use crate::reference::{is_component, is_port};
+
 /// The longest name, without its tag, that engines take.
 const LONGEST: usize = 255;
 
@@ -97,21 +99,7 @@ fn is_host(host: &str) -> bool {
         let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && label.bytes().all(inner)
     };
-    let is_port = |port: &str| {
-        port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
-    };
     name.split('.').all(is_label) && port.is_none_or(is_port)
-}
-
-/// Lower case letters and digits, with `.`, `_`, `__` or hyphens between them.
-fn is_component(part: &str) -> bool {
-    let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let separators = part.split(word).filter(|between| !between.is_empty());
-    part.starts_with(word)
-        && part.ends_with(word)
-        && separators
-            .into_iter()
-            .all(|between| matches!(between, "." | "_" | "__") || between.bytes().all(|byte| byte == b'-'))
 }
 
 #[cfg(test)]

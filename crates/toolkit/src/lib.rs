@@ -7,6 +7,8 @@
 
 pub mod amount;
 pub mod background;
+#[cfg(feature = "bar")]
+pub mod bar;
 pub mod common;
 pub mod errors;
 pub mod guard;

@@ -85,11 +85,13 @@ pub(super) struct LimitArgs {
     /// in any case.
     #[arg(long, value_name = "LIMIT")]
     limit: Vec<Limit>,
-    /// What goes first: `lru`, what is unused for longest; `cost`, what is cheapest to have again
-    /// for what it frees [default: lru]
+    /// What goes first: `lru`, what is unused for longest, and of equal ones what was used least;
+    /// `cost`, what is cheapest to have again for what it frees [default: lru]
     ///
-    /// The cost is the time that its build took, or that its download takes at the rate of earlier
-    /// ones (10 MB/s where none is known), times its uses, by the bytes that it alone needs.
+    /// The cost is the time that its build took, or that its download takes, times its uses, by the
+    /// bytes that it alone needs. Downloads are reckoned at the rate that `pkgcache` has measured
+    /// of the source; from less than 1 MB, at that of the ecosystem, then of all, then at 10 MB/s.
+    /// `gcctl stats` tells the rates.
     #[arg(long, value_name = "ORDER")]
     order: Option<Order>,
     /// Keep removed things for this long [default: 24h]; `0s` deletes them at once

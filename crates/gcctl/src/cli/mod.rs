@@ -86,7 +86,9 @@ enum StoreJob {
     /// Of images: how many bakes asked for, what share was found and where (`machine` is this
     /// store, others are tiers), how many were built, the build time that was saved, and the bytes
     /// that moved to and from engines and tiers. Of packages: requests, what share the store
-    /// answered, and the bytes.
+    /// answered, the bytes, and the seconds that it would have taken to fetch them. Then the same
+    /// by image, of those that were asked for by their keys, and by ecosystem and source, with the
+    /// rate of each as it was measured.
     Stats {
         /// So many days, today included
         #[arg(long, value_name = "N", default_value = "7", value_parser = clap::value_parser!(u32).range(1..=3650))]
@@ -119,12 +121,13 @@ enum StoreJob {
     },
     /// Show what other limits of bytes would have come to, by what was asked for since
     ///
-    /// Loads, pulls and saves of images are played again in a store of that size that removes what
-    /// does not fit, beside what was recorded and what no order of removal could have beaten, even
-    /// one that knows the future. The first time that an image is asked for is never a hit. An
-    /// image counts with its share of what it shares, as far as it is known. Of days that are over,
-    /// only the last time that day is on record, and how often. Packages are not played: which ones
-    /// were asked for is not recorded.
+    /// Loads, pulls and saves of images, and requests for packages, are played again in a store of
+    /// that size that removes what does not fit, beside what was recorded and what no order of
+    /// removal could have beaten, even one that knows the future. The first time that something is
+    /// asked for is never a hit. An image counts with its share of what it shares, as far as it is
+    /// known, and with its build's seconds; a package with those that it was measured to take, or
+    /// that its bytes take at the rate of its source. Of days that are over, only the last time
+    /// that day is on record, and how often.
     WhatIf(what_if::WhatIfArgs),
     /// Print what would go and why, and remove nothing
     ///
@@ -155,11 +158,11 @@ enum StoreJob {
     },
     /// Remove what is over the limits, and what no image needs
     ///
-    /// The same as `gcctl plan --json | gcctl apply -`. Images that were not used for long and were
-    /// not used often go first: the time since the last use counts, halved by 1 use, a third of it
-    /// by 3, a quarter by 7. What goes stays in the trash for a while, and counts; a limit of bytes
-    /// that leaves no room for it empties the trash at once. What is over the limits of an
-    /// `[[extra]]` folder is deleted for good, but not by `--background`.
+    /// The same as `gcctl plan --json | gcctl apply -`. What was not used for longest goes first;
+    /// of what was last used within the same five minutes, what was used the least. What goes stays
+    /// in the trash for a while, and counts; a limit of bytes that leaves no room for it empties
+    /// the trash at once. What is over the limits of an `[[extra]]` folder is deleted for good, but
+    /// not by `--background`.
     Run {
         #[command(flatten)]
         limits: LimitArgs,
@@ -194,7 +197,8 @@ enum StoreJob {
         /// Keep what a rebuild of it needs, too
         ///
         /// The images that its build stood on, as far as they are stored, and the packages that it
-        /// fetched through pkgcache.
+        /// fetched through pkgcache. What of these is not stored cannot be held, and is named: a
+        /// base that only an engine or a registry has.
         #[arg(long)]
         closure: bool,
     },
@@ -321,7 +325,7 @@ fn dispatch(
         }
         StoreJob::Stats { days } => commands::stats(store, *days, console)?,
         StoreJob::Report { output, limits: args } => {
-            commands::report(store, output, &limits(args.layer())?, console)?
+            commands::report(store, output, &limits(args.layer())?, &extras()?, console)?
         }
         StoreJob::Verify { repair } => commands::verify(store, *repair, console)?,
         StoreJob::WhatIf(args) => commands::what_if(store, &args.wanted(), console)?,
@@ -350,7 +354,9 @@ fn dispatch(
             let Some(names) = commands::meant(store, &ids, console)? else { return Ok(Outcome::No) };
             out.take(store, &Wanted::Named(names), &limits(out.layer())?, signals, console)?
         }
-        StoreJob::Limits { limits: args } => commands::limits(store, &layers(args.layer())?, console)?,
+        StoreJob::Limits { limits: args } => {
+            commands::limits(store, &layers(args.layer())?, &extras()?, console)?
+        }
         StoreJob::Apply { file, force } => {
             if file == "-" && io::stdin().is_terminal() {
                 console.say("waiting for a plan on stdin: `gcctl plan --json | gcctl apply` hands one on");

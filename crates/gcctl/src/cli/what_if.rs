@@ -8,11 +8,12 @@ use storekit::ByteSize;
 /// Which limits are tried.
 #[derive(Args)]
 pub(super) struct WhatIfArgs {
-    /// A limit of bytes for images: 20GB; may be given several times, which compares them
+    /// A limit of bytes for images and packages together: 20GB; may be given several times, which
+    /// compares them
     #[arg(long, value_name = "SIZE", required = true)]
     max_size: Vec<ByteSize>,
-    /// What would go first: what is unused for longest and was used least, or what is cheapest to
-    /// have again for its uses and bytes
+    /// What would go first: what is unused for longest (of what was used at the same time, what was
+    /// used least), or what is cheapest to have again for its uses and bytes
     #[arg(long, value_enum, default_value_t)]
     order: WrittenOrder,
     /// So many days, today included

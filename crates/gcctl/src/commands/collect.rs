@@ -143,7 +143,7 @@ fn place(store: &Store) -> Utf8PathBuf {
 }
 
 pub(super) fn look(store: &Store, wanted: &Wanted, limits: &Limits) -> Result<(Plan, Returns)> {
-    let told = Told::by(store, Timestamp::now())?;
+    let told = Told::of_all(store, Timestamp::now())?;
     let snapshot = survey(store, &told)?;
     let returns = Returns { packages: returned(store, snapshot.now), ..told.returns() };
     let (plan, returns) = match wanted {

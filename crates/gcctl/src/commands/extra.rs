@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 pub(super) use crate::extra::remove::check;
 use crate::extra::remove::{Became, Stays, remove};
 use crate::extra::{Folder, Going, Item, Why, choose, survey};
+use crate::report::OtherFolder;
 use crate::show::files::{FileKind, FileRow};
 
 /// Lists what is in the folders.
@@ -65,6 +66,69 @@ pub(super) fn rows<'a>(folders: &'a [Folder], console: &mut Console<'_>) -> Vec<
 fn warn_unread(path: &Utf8Path, error: &Error, console: &mut Console<'_>) {
     let why = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
     console.warn(format!("the extra folder `{path}` is left out: {error}{why}"));
+}
+
+/// What the report tells of each folder.
+pub(super) fn told(folders: &[Folder], going: &[Going], console: &mut Console<'_>) -> Vec<OtherFolder> {
+    let limits = |path: &Utf8Path| {
+        let folder = folders.iter().find(|folder| folder.path == path);
+        let age = folder.and_then(|it| it.max_age).map(|age| span(age.0.as_secs()));
+        let size = folder.and_then(|it| it.max_size).map(|size| size.size.to_string());
+        let limits: Vec<_> = size.into_iter().chain(age).collect();
+        if limits.is_empty() { "none".to_owned() } else { limits.join(", ") }
+    };
+    let frees = |path: &Utf8Path| sum(going.iter().filter(|it| it.folder == path));
+    let told = |Row { path, kind, bytes, items }: Row<'_>| OtherFolder {
+        path: path.to_string(),
+        kind: kind.to_string(),
+        bytes,
+        items: items as u64,
+        limits: limits(path),
+        frees: frees(path),
+    };
+    rows(folders, console).into_iter().map(told).collect()
+}
+
+/// A limit of a folder: its name, its value, how it stands, and the file that says it.
+pub(super) struct Limit<'a> {
+    pub(super) name: String,
+    pub(super) value: String,
+    pub(super) now: Option<Stands>,
+    pub(super) file: &'a Utf8Path,
+}
+
+/// How a limit stands.
+#[derive(Clone, Copy)]
+pub(super) enum Stands {
+    Bytes(u64),
+    Seconds(u64),
+}
+
+/// The limits of the folders; of one without, that it has none. How they stand is left open of a
+/// folder that cannot be read, with a warning.
+pub(super) fn limits<'a>(folders: &'a [Folder], now: Timestamp, console: &mut Console<'_>) -> Vec<Limit<'a>> {
+    let mut limits = Vec::new();
+    for folder in folders {
+        let found = survey(folder).inspect_err(|error| warn_unread(&folder.path, error, console)).ok();
+        let bytes = found.as_ref().map(|found| Stands::Bytes(found.bytes));
+        let oldest = found.as_ref().and_then(|found| found.items.iter().map(|item| item.used).min());
+        let unused = |used: Timestamp| now.max(used).duration_since(used).unsigned_abs().as_secs();
+        let unused = oldest.map(|used| Stands::Seconds(unused(used)));
+        let mut add = |part: &str, value: String, now| {
+            let name = format!("extra {}{part}", folder.path);
+            limits.push(Limit { name, value, now, file: &folder.file });
+        };
+        if !folder.is_limited() {
+            add("", "none".to_owned(), bytes);
+        }
+        if let Some(size) = folder.max_size {
+            add(": max-size", size.size.to_string(), bytes);
+        }
+        if let Some(age) = folder.max_age {
+            add(": max-age", span(age.0.as_secs()), unused);
+        }
+    }
+    limits
 }
 
 /// The table of them.

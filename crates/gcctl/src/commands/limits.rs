@@ -8,8 +8,10 @@ use toolkit::{Align, Outcome, Table};
 
 use super::background::{self, Last};
 use super::console::Console;
+use super::extra::{self, Stands};
 use crate::error::Result;
 use crate::events::Told;
+use crate::extra::Folder;
 use crate::limits::layer::Row;
 use crate::limits::{Layers, Limits};
 use crate::matcher::Matcher;
@@ -58,11 +60,17 @@ impl Now {
     }
 }
 
-/// Prints each limit, its value, where that comes from, and what there is.
+/// Prints each limit, its value, where that comes from, and what there is; then those of extra
+/// folders.
 ///
 /// # Errors
 /// A store that cannot be read, an output that cannot be written.
-pub fn limits(store: &Store, layers: &Layers, console: &mut Console<'_>) -> Result<Outcome> {
+pub fn limits(
+    store: &Store,
+    layers: &Layers,
+    extras: &[Folder],
+    console: &mut Console<'_>,
+) -> Result<Outcome> {
     let snapshot = survey(store, &Told::default())?;
     let (rows, limits) = (layers.rows(), layers.limits().settled(snapshot.capacity));
     let mut table = Table::new(&[
@@ -71,15 +79,25 @@ pub fn limits(store: &Store, layers: &Layers, console: &mut Console<'_>) -> Resu
         ("NOW", Align::Right),
         ("FROM", Align::Left),
     ]);
-    for row in &rows {
+    let own = rows.iter().map(|row| {
         let now = now(row, &snapshot, &limits);
-        let Row { name, value, from } = row;
+        (row.name.clone(), row.value.clone(), row.from.to_string(), now)
+    });
+    let of_extras = extra::limits(extras, snapshot.now, console);
+    let of_extras = of_extras.into_iter().map(|it| {
+        let now = it.now.map(|now| match now {
+            Stands::Bytes(bytes) => Now::Bytes(bytes),
+            Stands::Seconds(seconds) => Now::Seconds(seconds),
+        });
+        (it.name, it.value, it.file.to_string(), now)
+    });
+    for (name, value, from, now) in own.chain(of_extras) {
         if console.json {
             let now = now.map(Now::number);
-            console.line(&Line { name, value, from: from.to_string(), now })?;
+            console.line(&Line { name: &name, value: &value, from, now })?;
         } else {
             let now = now.map_or_else(|| "-".to_owned(), Now::text);
-            table.row([name.clone(), value.clone(), now, from.to_string()]);
+            table.row([name, value, now, from]);
         }
     }
     let last = background::last(store);

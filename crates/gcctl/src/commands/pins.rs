@@ -7,11 +7,13 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
-use storekit::{Key, KeyOrName, Pin, Store};
+use storekit::{Fetched, Given, Key, KeyOrName, Pin, Store};
+use toolkit::words::count;
 use toolkit::{Align, Outcome, Table};
 
 use super::console::{Console, lookup};
 use crate::error::Result;
+use crate::holds::{self, Base, BaseId};
 use crate::limits::scoped::pattern;
 
 /// What is pinned: an image, or all whose key or name is like a pattern.
@@ -79,13 +81,44 @@ pub fn pin(store: &Store, what: &[Pinned], pin: Pin, console: &mut Console<'_>) 
                 let why = format!("nothing is stored under `{key}`: `gcctl ls` lists the keys");
                 return Ok(Done::Refused(why));
             }
-            if pin.closure && images.fetched(key)?.is_none() && images.inputs(key)?.is_none() {
-                let why = "nothing is noted of what a rebuild of it needs: it alone is held";
-                return Ok(Done::With(pinned_word(images.pin_as(key, pin)?), why));
-            }
-            Ok(pinned(images.pin_as(key, pin)?))
+            let lacks = if pin.closure { lacking(store, key)? } else { Vec::new() };
+            let done = pinned_word(images.pin_as(key, pin)?);
+            Ok(if lacks.is_empty() { Done::It(done) } else { Done::With(done, lacks) })
         }
     })
+}
+
+/// What a closure cannot hold of what a rebuild of the key needs, in words.
+fn lacking(store: &Store, key: &Key) -> Result<Vec<String>> {
+    let images = store.images();
+    let (inputs, fetched) = (images.inputs(key)?, images.fetched(key)?);
+    if inputs.is_none() && fetched.is_none() {
+        return Ok(vec!["nothing is noted of what a rebuild of it needs: it alone is held".to_owned()]);
+    }
+    let mut lacks = Vec::new();
+    for Base { name, id } in holds::bases(&inputs.unwrap_or_default()) {
+        let is_stored = match &id {
+            BaseId::Key(key) => images.get(key)?.is_some(),
+            BaseId::Digest(digest) => images.blobs().contains(digest),
+        };
+        if !is_stored {
+            lacks.push(format!(
+                "its base `{name}` is not in the store, only in an engine or a registry, and cannot be held: \
+                 `imgtar save` or `imgtar pull` stores it"
+            ));
+        }
+    }
+    let entries = store.packages().entries();
+    // Of what upstreams change, what was given is kept beside what they say now.
+    let place = |it: &Given| it.kept.clone().or_else(|| it.entry.clone());
+    let is_stored = |it: &Given| place(it).is_some_and(|entry| entries.join(entry).exists());
+    let fetched = fetched.unwrap_or_default();
+    let gone = Fetched::lenient(&fetched).filter(|it| it.status.is_none() && !is_stored(it)).count() as u64;
+    if gone > 0 {
+        let files = count(gone, "file");
+        lacks.push(format!("{files} that its build fetched cannot be held: not stored, or not any more"));
+    }
+    Ok(lacks)
 }
 
 fn pinned_word(new: bool) -> &'static str {
@@ -201,7 +234,7 @@ enum Done {
     /// It did it; the words follow the key.
     It(&'static str),
     /// The same, and what is to be known of it.
-    With(&'static str, &'static str),
+    With(&'static str, Vec<String>),
     /// It did not, and why.
     Refused(String),
 }
@@ -223,7 +256,9 @@ fn each(
             Done::It(done) => console.say(format!("`{name}` {done}")),
             Done::With(done, more) => {
                 console.say(format!("`{name}` {done}"));
-                console.warn(format!("`{name}`: {more}"));
+                for more in more {
+                    console.warn(format!("`{name}`: {more}"));
+                }
             }
             Done::Refused(refused) => {
                 all = false;

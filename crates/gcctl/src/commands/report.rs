@@ -7,8 +7,10 @@ use storekit::files::replace::{self, Durability};
 use toolkit::Outcome;
 
 use super::console::Console;
+use super::extra;
 use crate::error::{Error, Result};
 use crate::events::Told;
+use crate::extra::Folder;
 use crate::limits::Limits;
 use crate::plan;
 use crate::report::{DAYS, Report};
@@ -23,15 +25,24 @@ pub fn report(
     store: &Store,
     output: &Utf8Path,
     limits: &Limits,
+    extras: &[Folder],
     console: &mut Console<'_>,
 ) -> Result<Outcome> {
-    let snapshot = survey(store, &Told::by(store, Timestamp::now())?)?;
+    let snapshot = survey(store, &Told::of_all(store, Timestamp::now())?)?;
     let mut stats = Stats::default();
     let span = SignedDuration::from_hours(24 * i64::from(DAYS - 1));
     let first = snapshot.now.checked_sub(span).unwrap_or(Timestamp::MIN);
     store.events().each(Some(first), |event| stats.add(&event))?;
     let plan = plan::decide(&snapshot, limits);
-    let report = Report { store: store.root().as_str(), snapshot: &snapshot, stats: &stats, plan: &plan };
+    let going = extra::chosen(extras, snapshot.now, console);
+    let folders = extra::told(extras, &going, console);
+    let report = Report {
+        store: store.root().as_str(),
+        snapshot: &snapshot,
+        stats: &stats,
+        plan: &plan,
+        folders: &folders,
+    };
     let page = report.html();
     if output == "-" {
         console.out.write_all(page.as_bytes()).map_err(Error::output)?;

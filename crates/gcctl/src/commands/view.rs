@@ -14,7 +14,8 @@ use crate::events::Told;
 use crate::extra::Folder;
 use crate::show;
 use crate::show::ls::Filter;
-use crate::stats::Stats;
+use crate::snapshot::called as called_by;
+use crate::stats::{Parts, Stats, image_table, source_table};
 use crate::survey::survey;
 
 /// What is listed.
@@ -114,26 +115,45 @@ pub fn df(
     console.flush().map(|()| Outcome::Yes)
 }
 
-/// Prints how well the caches did in the last days, each and all together.
+/// Prints how well the caches did in the last days, each and all together; and of which images and
+/// sources of packages.
 ///
 /// # Errors
 /// A store that cannot be read, an output that cannot be written.
 pub fn stats(store: &Store, days: u32, console: &mut Console<'_>) -> Result<Outcome> {
     let span = jiff::SignedDuration::from_hours(24 * i64::from(days.saturating_sub(1)));
-    let first = jiff::Timestamp::now().checked_sub(span).unwrap_or(jiff::Timestamp::MIN);
-    let mut stats = Stats::default();
-    store.events().each(Some(first), |event| stats.add(&event))?;
+    let now = Timestamp::now();
+    let first = now.checked_sub(span).unwrap_or(Timestamp::MIN);
+    let told = Told::by(store, now)?;
+    let (mut stats, mut parts) = (Stats::default(), Parts::default());
+    store.events().each(Some(first), |event| {
+        stats.add(&event);
+        parts.add(&event);
+    })?;
+    stats.settle(told.rates());
     let together = stats.together();
+    let (images, sources) = (parts.images(|key| called(store, key)), parts.sources(told.rates()));
     if console.json {
+        images.iter().try_for_each(|line| console.line(line))?;
+        sources.iter().try_for_each(|line| console.line(line))?;
         stats.lines(&together).try_for_each(|line| console.line(&line))?;
     } else {
-        for table in stats.tables(&together) {
+        let mut tables = stats.tables(&together);
+        tables.extend((!images.is_empty()).then(|| image_table(&images)));
+        tables.extend((!sources.is_empty()).then(|| source_table(&sources)));
+        for table in tables {
             console.table(&table)?;
         }
     }
     console.flush()?;
-    if stats.is_empty() {
+    if stats.is_empty() && images.is_empty() {
         console.say("nothing is on record: bakes and the package cache note what they do in the store");
     }
     Ok(Outcome::Yes)
+}
+
+/// What the key's image is called, where it is there.
+fn called(store: &Store, key: &str) -> Option<String> {
+    let listed = store.images().peek(&key.parse().ok()?).ok()??;
+    Some(called_by(&listed.entry.origin, &listed.entry.names).unwrap_or(key).to_owned())
 }

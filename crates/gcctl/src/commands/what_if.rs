@@ -9,15 +9,16 @@ use toolkit::{Align, Outcome, Table};
 use super::console::Console;
 use crate::error::Result;
 use crate::events::Told;
-use crate::replay::{Order, Reading, Sum, bound, simulate};
+use crate::rates::Rate;
+use crate::replay::{Of, Order, Reading, Sum, Trace, bound, simulate};
 use crate::survey::survey;
 
 /// Which limits are tried.
 #[derive(Clone, Debug)]
 pub struct WhatIf {
-    /// Bytes of images.
+    /// Bytes of images and packages together.
     pub limits: Vec<ByteSize>,
-    /// In which order images would go.
+    /// In which order they would go.
     pub order: Order,
     /// Over so many days.
     pub days: u32,
@@ -33,10 +34,17 @@ struct Line {
     max_size: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     order: Option<Order>,
-    /// How often images were asked for.
+    /// How often images were asked for, and how often one was there.
     asked: u64,
     hits: u64,
+    /// The same of packages.
+    packages_asked: u64,
+    packages_hits: u64,
     saved_seconds: f64,
+    /// Packages of which it was not measured how long they took are reckoned by rates: the one of
+    /// all that was fetched, and what that was measured with.
+    #[serde(flatten)]
+    rate: Rate,
 }
 
 /// Prints what the limits would have come to, beside what was recorded and what no order of removal
@@ -46,19 +54,19 @@ struct Line {
 /// A store that cannot be read, an output that cannot be written.
 pub fn what_if(store: &Store, wanted: &WhatIf, console: &mut Console<'_>) -> Result<Outcome> {
     let now = Timestamp::now();
-    let snapshot = survey(store, &Told::default())?;
-    let mut reading = Reading::default();
-    store.events().each(None, |event| reading.add(&event))?;
-    let span = SignedDuration::from_hours(24 * i64::from(wanted.days));
-    let trace = reading.done(now.checked_sub(span).unwrap_or(Timestamp::MIN), &snapshot);
-    let asked = trace.asked();
+    let (trace, rate) = read(store, wanted.days, now)?;
+    let asked = trace.asked(Of::Image);
+    let packages_asked = trace.asked(Of::Package);
     let line = |what, max_size: Option<u64>, order, sum: Sum| Line {
         what,
         max_size,
         order,
         asked,
-        hits: sum.hits,
+        hits: sum.images,
+        packages_asked,
+        packages_hits: sum.packages,
         saved_seconds: sum.saved_seconds,
+        rate,
     };
     let recorded = trace.recorded();
     let mut lines = vec![line("recorded", None, None, recorded)];
@@ -69,15 +77,18 @@ pub fn what_if(store: &Store, wanted: &WhatIf, console: &mut Console<'_>) -> Res
         lines.push(line("played", Some(*limit), Some(wanted.order), sum));
         lines.push(line("bound", Some(*limit), None, bound(&trace, *limit)));
     }
+    let is_empty = asked + packages_asked == 0;
     if console.json {
         lines.iter().try_for_each(|line| console.line(line))?;
-    } else if asked > 0 {
+    } else if !is_empty {
         console.table(&table(&lines))?;
     }
     console.flush()?;
-    if asked == 0 {
-        console
-            .say("nothing is on record for these days: loads, pulls and saves of images note what they do");
+    if is_empty {
+        console.say(
+            "nothing is on record for these days: loads, pulls and saves of images note what they do, \
+             and so does the package cache",
+        );
         return Ok(Outcome::Yes);
     }
     for (from, to) in played.windows(2).filter_map(|two| Some((two.first()?, two.get(1)?))) {
@@ -86,20 +97,43 @@ pub fn what_if(store: &Store, wanted: &WhatIf, console: &mut Console<'_>) -> Res
     Ok(Outcome::Yes)
 }
 
+/// What is on record of so many days, and how fast packages come.
+fn read(store: &Store, days: u32, now: Timestamp) -> Result<(Trace, Rate)> {
+    let snapshot = survey(store, &Told::by(store, now)?)?;
+    let mut reading = Reading::default();
+    store.events().each(None, |event| reading.add(&event))?;
+    store.packages().uses().each(None, |event| reading.add_package(&event))?;
+    let span = SignedDuration::from_hours(24 * i64::from(days));
+    let first = now.checked_sub(span).unwrap_or(Timestamp::MIN);
+    Ok((reading.done(first, &snapshot), snapshot.rates.all()))
+}
+
 fn table(lines: &[Line]) -> Table {
     use Align::{Left, Right};
-    let mut table =
-        Table::new(&[("LIMIT", Right), ("WHAT", Left), ("ASKED", Right), ("HITS", Right), ("SAVED", Right)]);
+    let mut table = Table::new(&[
+        ("LIMIT", Right),
+        ("WHAT", Left),
+        ("IMAGES", Right),
+        ("PACKAGES", Right),
+        ("SAVED", Right),
+    ]);
     for line in lines {
         let what = match (line.what, line.order) {
             ("recorded", _) => "as it was recorded",
             ("bound", _) => "no order could save more",
-            (_, Some(Order::Cost)) => "what is cheap to build goes first",
+            (_, Some(Order::Cost)) => "what is cheap to have again goes first",
             _ => "what is unused for longest goes first",
         };
         let limit = line.max_size.map_or_else(|| "-".to_owned(), |limit| ByteSize(limit).to_string());
-        let numbers = [line.asked.to_string(), line.hits.to_string(), seconds(line.saved_seconds)];
-        table.row([limit, what.to_owned()].into_iter().chain(numbers));
+        let hits =
+            |hits: u64, asked: u64| if asked == 0 { "-".to_owned() } else { format!("{hits}/{asked}") };
+        table.row([
+            limit,
+            what.to_owned(),
+            hits(line.hits, line.asked),
+            hits(line.packages_hits, line.packages_asked),
+            seconds(line.saved_seconds),
+        ]);
     }
     table
 }

@@ -131,6 +131,26 @@ impl Folder {
         there(unlinkat(&self.0, name, AtFlags::REMOVEDIR)).map(|removed| removed.is_some())
     }
 
+    /// Removes a folder and those in it, as far as they are empty. Nothing else goes, whatever
+    /// comes meanwhile.
+    pub(super) fn remove_empty(&self, path: &Path) -> io::Result<()> {
+        let mut folders = vec![path.to_owned()];
+        self.walk(path, &mut |_, path, seen| {
+            folders.extend(seen.is_folder().then(|| path.to_owned()));
+            Ok(())
+        })?;
+        // The deepest come last.
+        for path in folders.iter().rev() {
+            let above = self.below(path.parent().unwrap_or(Path::new("")))?;
+            let Some((above, name)) = above.zip(path.file_name()) else { continue };
+            match unlinkat(&above.0, name, AtFlags::REMOVEDIR) {
+                Err(Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY) => return Ok(()),
+                removed => there(removed)?,
+            };
+        }
+        Ok(())
+    }
+
     /// Visits all that is below `path`, but for that folder itself, until `each` fails: with the
     /// folder that it is in, its path below this one, and what it is. Stays on the file system.
     pub(super) fn walk(

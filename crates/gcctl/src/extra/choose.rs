@@ -90,7 +90,8 @@ mod tests {
     fn goes(found: &Found, size: Option<u64>, hours: Option<u64>, expected: &[(&str, u64)]) {
         let size = size.map(|size| WrittenSize { size: ByteSize(size), bare: false });
         let age = hours.map(|hours| Age(std::time::Duration::from_secs(hours * 3600)));
-        let folder = Folder { path: "/f".into(), kind: ExtraKind::Hf, max_size: size, max_age: age };
+        let (path, file) = ("/f".into(), "/larder.toml".into());
+        let folder = Folder { path, kind: ExtraKind::Hf, max_size: size, max_age: age, file };
         let going = choose(&folder, found, Timestamp::from_second(1_000_000).unwrap());
         assert_eq!(going.iter().map(|it| (it.path.as_str(), it.bytes)).collect::<Vec<_>>(), expected);
     }

@@ -16,7 +16,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags, openat};
 
-use super::below::Folder;
+use super::below::{Folder, Seen};
 use super::{Found, Item, sum_of};
 
 /// Where a revision lies while it is removed, at the same depth as before, so that its links still
@@ -55,6 +55,24 @@ pub(super) fn read(hub: &Folder, at: &Utf8Path) -> io::Result<Found> {
 
 fn is_repository(name: &str) -> bool {
     ["models--", "datasets--", "spaces--"].iter().any(|kind| name.starts_with(kind))
+}
+
+/// Removes the folders of repositories in which nothing is but folders, none of which has changed
+/// since `before`: the library makes them a moment before it writes into them.
+pub(super) fn remove_empty(hub: &Folder, before: Timestamp) -> io::Result<()> {
+    for name in hub.names()?.into_iter().filter(|name| name.to_str().is_some_and(is_repository)) {
+        let is_old = |seen: &Seen| seen.is_folder() && seen.used.is_some_and(|used| used < before);
+        let path = Path::new(&name);
+        let mut is_empty = hub.look(&name)?.is_some_and(|seen| is_old(&seen));
+        hub.walk(path, &mut |_, _, seen| {
+            is_empty &= is_old(&seen);
+            Ok(())
+        })?;
+        if is_empty {
+            hub.remove_empty(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// The folders of a repository's revisions, below the hub, those that are being removed too.

@@ -38,6 +38,8 @@ pub struct Folder {
     pub max_size: Option<WrittenSize>,
     /// How long a thing may stay unused.
     pub max_age: Option<Age>,
+    /// The settings file that names it; the nearest, where several do.
+    pub file: Utf8PathBuf,
 }
 
 impl Folder {

@@ -6,6 +6,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use jiff::{SignedDuration, Timestamp};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, mkdirat, openat, renameat};
 use rustix::io::Errno;
 use serde::Serialize;
@@ -64,7 +65,11 @@ pub fn check(folders: &[Folder], going: &[Going]) -> Result<()> {
     }
 }
 
-/// Removes what goes, until `stop`; tells of each when it is done.
+/// A folder of a repository that holds nothing goes when it has not changed for so long.
+const EMPTY: SignedDuration = SignedDuration::from_hours(1);
+
+/// Removes what goes, until `stop`; tells of each when it is done. Folders of repositories of
+/// models in which nothing is go too, where there are limits.
 ///
 /// # Errors
 /// A folder that the settings do not name: nothing is removed then. What cannot be read or removed.
@@ -77,11 +82,18 @@ pub fn remove(
     check(folders, going)?;
     for folder in folders {
         let own: Vec<_> = going.iter().filter(|it| it.folder == folder.path).collect();
+        if !folder.is_limited() && own.is_empty() {
+            continue;
+        }
+        let open = Open::open(folder.path.as_std_path()).at("open", &folder.path)?;
+        if let Some(open) = open.as_ref().filter(|_| folder.kind == ExtraKind::Hf) {
+            let before = Timestamp::now().checked_sub(EMPTY).unwrap_or(Timestamp::MIN);
+            hub::remove_empty(open, before).at("remove empty folders below", &folder.path)?;
+        }
         if own.is_empty() {
             continue;
         }
         let found = survey(folder)?;
-        let open = Open::open(folder.path.as_std_path()).at("open", &folder.path)?;
         let items: BTreeMap<&Utf8Path, &Item> =
             found.items.iter().map(|item| (item.path.as_path(), item)).collect();
         for it in own {

@@ -51,8 +51,9 @@ pub fn load(settings: &Settings, store: &Store) -> Result<Vec<Folder>, LimitsErr
             return Err(wrong(file, extra, &format!("it lies in `{other}`, which is one itself")));
         }
     }
-    let folder = |(_, path, extra): (&Utf8Path, Utf8PathBuf, Extra)| Folder {
+    let folder = |(file, path, extra): (&Utf8Path, Utf8PathBuf, Extra)| Folder {
         path,
+        file: file.to_owned(),
         kind: extra.kind,
         max_size: extra.max_size.and_then(Setting::value),
         max_age: extra.max_age.and_then(Setting::value),

@@ -42,23 +42,13 @@ impl Most {
 }
 
 impl<'a> Choice<'a> {
-    /// Those go first that are the most urgent, then those unused for longest. Without
-    /// `urgency`, the time alone counts.
-    pub(crate) fn new(packages: &'a Packages, urgency: Option<&dyn Fn(View<'a>) -> f64>) -> Self {
-        let all = (0..).take(packages.len());
-        let mut candidates: Vec<u32> = all.filter(|place| !packages.held.contains(place)).collect();
-        // Of those used at the same time, the first in the list goes first.
-        let by_time = |place: u32| std::cmp::Reverse((packages.used(place), place));
-        if let Some(urgency) = urgency {
-            let urgency = |place: u32| packages.get(place as usize).map_or(0.0, urgency);
-            let mut keyed: Vec<_> = candidates.iter().map(|place| (urgency(*place), *place)).collect();
-            keyed.sort_unstable_by(|(one, a), (two, b)| {
-                one.total_cmp(two).then_with(|| by_time(*a).cmp(&by_time(*b)))
-            });
-            candidates = keyed.into_iter().map(|(_, place)| place).collect();
-        } else {
-            candidates.sort_unstable_by_key(|place| by_time(*place));
-        }
+    /// Those go first whose turn is the least; of equal ones, the first in the list.
+    pub(crate) fn new<T: Ord>(packages: &'a Packages, turn: impl Fn(View<'a>) -> T) -> Self {
+        let all = (0..).take(packages.len()).filter(|place| !packages.held.contains(place));
+        let turn = |place: u32| Some((turn(packages.get(place as usize)?), place));
+        let mut turns: Vec<_> = all.filter_map(turn).collect();
+        turns.sort_unstable_by(|one, other| other.cmp(one));
+        let candidates: Vec<_> = turns.into_iter().map(|(_, place)| place).collect();
         let mut ranks = vec![0; packages.len()];
         for (rank, place) in (1..).zip(candidates.iter().rev()) {
             if let Some(it) = ranks.get_mut(*place as usize) {
@@ -111,7 +101,13 @@ impl<'a> Choice<'a> {
     pub(crate) fn keep_within(&mut self, most: Most, why: Why, is_meant: impl Fn(View<'_>) -> bool) -> u64 {
         let packages = self.packages;
         let mut holders = vec![0; self.holders.len()];
-        let (mut entries, mut bytes) = packages.measure(self.places(), &is_meant);
+        // To compare names takes longer than all else.
+        let mut meant = vec![false; packages.len()];
+        for place in self.places() {
+            meant[place] = packages.get(place).is_some_and(&is_meant);
+        }
+        let is_meant = |package: View<'_>| meant.get(package.place()).copied().unwrap_or_default();
+        let (mut entries, mut bytes) = packages.measure(self.places(), is_meant);
         for package in self.places().filter_map(|place| packages.get(place)).filter(|it| is_meant(*it)) {
             package.count(&mut holders);
         }

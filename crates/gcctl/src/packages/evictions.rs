@@ -87,7 +87,7 @@ impl Named {
     /// Adds one.
     pub fn push(&mut self, package: &Package, why: Why, bytes: u64, rank: u32) {
         let place = u32::try_from(self.going.len()).unwrap_or(u32::MAX);
-        self.gathered.push(&package.summary(), package.used, package.file);
+        self.gathered.push(package.key.id(), &package.summary(), package.used, package.file);
         self.going.push(Going { place, why, bytes, rank });
     }
 

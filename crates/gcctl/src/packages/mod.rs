@@ -9,12 +9,12 @@ pub mod choose;
 mod evictions;
 mod rows;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
 use storekit::packages::index::Summary;
-use storekit::{Digest, Level, PackageKey};
+use storekit::{Digest, Level, PackageId, PackageKey};
 
 use bodies::Bodies;
 pub use bodies::Body;
@@ -109,7 +109,7 @@ impl Packages {
     ) -> Self {
         let mut gathered = Gathered::default();
         for package in entries {
-            gathered.push(&package.summary(), package.used, package.file);
+            gathered.push(package.key.id(), &package.summary(), package.used, package.file);
         }
         let bodies = bodies.into_iter().map(|(digest, bytes)| Body::there(digest, bytes));
         Self::of(joined(gathered), bodies.collect(), Timestamp::MAX)
@@ -176,9 +176,14 @@ impl Packages {
         View::of(&self.rows, &self.bodies, place)
     }
 
-    /// When the entry at this place was last used, as a number to sort by.
-    fn used(&self, place: u32) -> i64 {
-        self.rows.used(place)
+    /// Notes how often each was used.
+    pub fn count_uses(&mut self, uses: &HashMap<PackageId, u64>) {
+        self.rows.count_uses(uses);
+    }
+
+    /// Every ecosystem with a source that packages are from, by its place.
+    pub fn origins(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.rows.origins()
     }
 
     /// Every body that is there, with its bytes, sorted.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use storekit::packages::index::Summary;
-use storekit::{Digest, PackageKey};
+use storekit::{Digest, PackageId, PackageKey};
 
 use super::Package;
 use super::bodies::{Bodies, Body};
@@ -17,6 +17,8 @@ const PIECE: usize = 1 << 30;
 struct Row {
     /// When it was last used, in nanoseconds since 1970.
     used: i64,
+    /// What events call it.
+    id: PackageId,
     /// The bytes of its file, which has no more than a mebibyte.
     file: u32,
     /// In which piece its text is, and where it begins there.
@@ -54,6 +56,8 @@ pub(super) struct Rows {
     origins: Vec<(String, String)>,
     /// By their places among all bodies.
     bodies: Vec<u32>,
+    /// How often each was used, by its place; empty where that is not known of any.
+    uses: Vec<u32>,
 }
 
 /// An entry, as it is looked at.
@@ -62,6 +66,7 @@ pub struct View<'a> {
     rows: &'a Rows,
     all: &'a Bodies,
     row: &'a Row,
+    place: usize,
 }
 
 impl Origins {
@@ -82,7 +87,7 @@ impl Origins {
 
 impl Gathered {
     /// Adds an entry that was last used then; its file takes so many bytes.
-    pub fn push(&mut self, summary: &Summary<'_>, used: Timestamp, file: u64) {
+    pub fn push(&mut self, id: PackageId, summary: &Summary<'_>, used: Timestamp, file: u64) {
         if self.pieces.last().is_none_or(|piece| piece.len() > PIECE) {
             self.pieces.push(Vec::new());
         }
@@ -95,6 +100,7 @@ impl Gathered {
         let count = u16::try_from(summary.bodies.len()).unwrap_or(u16::MAX);
         self.rows.push(Row {
             used: nanoseconds(used),
+            id,
             file: number(usize::try_from(file).unwrap_or(usize::MAX)),
             piece: number(piece),
             text: number(text),
@@ -157,14 +163,51 @@ impl Rows {
         self.list.len()
     }
 
-    pub(super) fn used(&self, place: u32) -> i64 {
-        self.list.get(place as usize).map_or(0, |row| row.used)
+    /// Notes how often each was used.
+    pub(super) fn count_uses(&mut self, uses: &HashMap<PackageId, u64>) {
+        let of = |row: &Row| uses.get(&row.id).map_or(0, |uses| u32::try_from(*uses).unwrap_or(u32::MAX));
+        self.uses = if uses.is_empty() { Vec::new() } else { self.list.iter().map(of).collect() };
+    }
+
+    /// Every ecosystem and source, by place.
+    pub(super) fn origins(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.origins.iter().map(|(ecosystem, source)| (ecosystem.as_str(), source.as_str()))
     }
 }
 
 impl<'a> View<'a> {
     pub(super) fn of(rows: &'a Rows, all: &'a Bodies, place: usize) -> Option<Self> {
-        Some(Self { rows, all, row: rows.list.get(place)? })
+        Some(Self { rows, all, row: rows.list.get(place)?, place })
+    }
+
+    /// Its place among all.
+    #[must_use]
+    pub fn place(&self) -> usize {
+        self.place
+    }
+
+    /// What events call it.
+    #[must_use]
+    pub fn id(&self) -> PackageId {
+        self.row.id
+    }
+
+    /// How often it was used, as far as that is known.
+    #[must_use]
+    pub fn uses(&self) -> u64 {
+        self.rows.uses.get(self.place).copied().unwrap_or_default().into()
+    }
+
+    /// The place of its ecosystem and source among [`super::Packages::origins`].
+    #[must_use]
+    pub fn origin_place(&self) -> usize {
+        self.row.origin as usize
+    }
+
+    /// Its source.
+    #[must_use]
+    pub fn source(&self) -> &'a str {
+        self.origin().1
     }
 
     /// What is said of it, without its bodies.

@@ -12,7 +12,7 @@ use toolkit::amount::Setting;
 use crate::limits::{Limits, Part, Why};
 use crate::matcher::Matcher;
 use crate::packages::{Evictions, choose};
-use crate::plan::order::{Ranking, staleness};
+use crate::plan::order::{Ranking, Turn};
 use crate::plan::scoped::{self, Together};
 use crate::plan::{Emptied, Eviction, Left, Plan, Rest, Unneeded};
 use crate::plan::{bounds, counts};
@@ -31,8 +31,8 @@ pub(super) struct Choice<'a> {
     snapshot: &'a Snapshot,
     limits: &'a Limits,
     ranking: Ranking,
-    /// How soon each image goes.
-    urgency: Arc<Vec<f64>>,
+    /// When each image goes.
+    turns: Arc<Vec<Turn>>,
     /// Which in the order each image is, from 1; 0 for those that may not go.
     ranks: Arc<Vec<u64>>,
     /// The images that may go, the first at the end.
@@ -61,18 +61,16 @@ impl<'a> Choice<'a> {
         let referrers = snapshot.referrers();
         let images = snapshot.count(&referrers);
         let ranking = Ranking::new(snapshot, limits.order);
-        let urgency = ranking.images(snapshot, &holders);
-        let candidates = candidates(snapshot, &referrers, &urgency);
+        let turns = ranking.images(snapshot, &holders);
+        let candidates = candidates(snapshot, &referrers, &turns);
         let mut ranks = vec![0; snapshot.images.len()];
         candidates.iter().rev().zip(1..).for_each(|(entry, rank)| ranks[*entry] = rank);
-        let by_cost = |package: crate::packages::View<'a>| ranking.package(package);
-        let by_cost: Option<&dyn Fn(_) -> f64> = if ranking.is_by_time() { None } else { Some(&by_cost) };
         Self {
             snapshot,
             limits,
-            packages: choose::Choice::new(&snapshot.packages, by_cost),
+            packages: choose::Choice::new(&snapshot.packages, |package| ranking.package(package)),
             ranking,
-            urgency: Arc::new(urgency),
+            turns: Arc::new(turns),
             ranks: Arc::new(ranks),
             rest: Rest {
                 images,
@@ -258,7 +256,7 @@ impl<'a> Choice<'a> {
         without.chain(newest.into_values()).collect()
     }
 
-    /// Lets go what is the most urgent, images and packages, while it is over. Those of the floor
+    /// Lets go what comes first, images and packages, while it is over. Those of the floor
     /// stay for now.
     fn evict_while(&mut self, bound: Bound, floor: &HashSet<usize>) {
         let all = std::mem::take(&mut self.candidates);
@@ -266,12 +264,12 @@ impl<'a> Choice<'a> {
         let (aside, may_go): (Vec<_>, Vec<_>) = all.iter().copied().partition(is_left);
         self.candidates = may_go;
         while self.live > bound.stays() {
-            let image = self.candidates.last().map(|entry| self.urgency[*entry]);
+            let image = self.candidates.last().map(|entry| self.turns[*entry]);
             let package = self.packages.next().map(|package| self.ranking.package(package));
             // Of two that are equal, the one goes that can be fetched again.
             let is_package = match (image, package) {
                 (None, None) => break,
-                (image, Some(package)) => image.is_none_or(|image| package >= image),
+                (image, Some(package)) => image.is_none_or(|image| package <= image),
                 (Some(_), None) => false,
             };
             if is_package {
@@ -426,20 +424,15 @@ impl<'a> Choice<'a> {
     }
 }
 
-/// The images that may go, the most urgent at the end: none that is pinned, or has a pinned
-/// referrer, and nothing that goes with another.
-fn candidates(snapshot: &Snapshot, referrers: &Referrers, urgency: &[f64]) -> Vec<usize> {
+/// The images that may go, the first at the end: none that is pinned, or has a pinned referrer, and
+/// nothing that goes with another.
+fn candidates(snapshot: &Snapshot, referrers: &Referrers, turns: &[Turn]) -> Vec<usize> {
     let all = &snapshot.images;
     let is_pinned = |entry: usize| {
         all[entry].pinned || referrers.below(entry).into_iter().any(|referrer| all[referrer].pinned)
     };
     let may_go = |entry: &usize| !referrers.is_attached(*entry) && !is_pinned(*entry);
     let mut images: Vec<_> = (0..all.len()).filter(may_go).collect();
-    let stale = |entry: usize| staleness(&all[entry], snapshot.now);
-    let rank = |entry: usize| (Reverse(all[entry].saved), Reverse(&all[entry].key));
-    images.sort_by(|a, b| {
-        let urgency = urgency[*a].total_cmp(&urgency[*b]);
-        urgency.then_with(|| stale(*a).total_cmp(&stale(*b))).then_with(|| rank(*a).cmp(&rank(*b)))
-    });
+    images.sort_by_key(|entry| Reverse((turns[*entry], all[*entry].saved, &all[*entry].key)));
     images
 }

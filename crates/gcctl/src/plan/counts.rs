@@ -5,12 +5,11 @@
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
-use crate::snapshot::{Image, Snapshot};
+use crate::snapshot::{Image, Snapshot, called};
 
 /// By what an image is one of several.
 pub(super) fn name(image: &Image) -> Option<&str> {
-    let own = image.origin.image.as_ref().map(storekit::Remark::as_str);
-    own.or_else(|| image.names.first().map(String::as_str))
+    called(&image.origin, &image.names)
 }
 
 /// How many images the name has that has the most.

@@ -1,63 +1,92 @@
 //! The order in which things go.
 //!
-//! Pure: what counts is handed in. The higher the urgency, the sooner it goes.
+//! Pure: what counts is handed in.
 
 use jiff::Timestamp;
+use storekit::images::STAMP_EVERY;
 use toolkit::tables::Order;
 
 use crate::packages::View;
+use crate::rates::Rate;
 use crate::snapshot::{Holders, Image, Snapshot};
-
-/// The bytes a second with which packages come again, where no fetch was measured.
-pub const FETCH_RATE: f64 = 10_000_000.0;
 
 /// No cost is less, in seconds: a request takes that long.
 const LEAST: f64 = 0.01;
 
+/// When something goes: the least goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Turn {
+    /// By the order: when it was last used, as exactly as that is known, or what it is worth.
+    first: i64,
+    /// How often it was used, where that decides between equal ones.
+    uses: u64,
+    /// When it was last used, in nanoseconds since 1970.
+    used: i64,
+}
+
+impl Turn {
+    /// By when it was last used; of equal ones, by how often. A stamp is not renewed for
+    /// [`STAMP_EVERY`], so that within such a time all count as used at the same time.
+    #[must_use]
+    pub fn by_use(last: Timestamp, uses: u64) -> Self {
+        Self { first: step(last.as_second()), uses, used: nanoseconds(last) }
+    }
+
+    /// By what it is worth; of equal ones, by when it was last used.
+    #[must_use]
+    pub fn by_worth(worth: f64, used: Timestamp) -> Self {
+        Self { first: sortable(worth), uses: 0, used: nanoseconds(used) }
+    }
+}
+
+/// Which of the times within which stamps are not renewed, by the seconds since 1970.
+#[must_use]
+pub fn step(seconds: i64) -> i64 {
+    let length = i64::try_from(STAMP_EVERY.as_secs()).unwrap_or(i64::MAX);
+    seconds.div_euclid(length.max(1))
+}
+
 /// How soon things go, in a store at one moment.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Ranking {
     order: Order,
-    rate: f64,
-    now: Timestamp,
+    /// Of packages, by the place of their origin.
+    rates: Vec<Rate>,
+    /// Of anything.
+    rate: Rate,
 }
 
 impl Ranking {
     pub(super) fn new(snapshot: &Snapshot, order: Order) -> Self {
-        let rate = snapshot.fetch_rate.filter(|rate| *rate > 0.0).unwrap_or(FETCH_RATE);
-        Self { order, rate, now: snapshot.now }
+        let rates = snapshot.packages.origins();
+        let rates = rates.map(|(ecosystem, source)| snapshot.rates.of(ecosystem, source)).collect();
+        Self { order, rates, rate: snapshot.rates.all() }
     }
 
     /// Of each image.
-    pub(super) fn images(&self, snapshot: &Snapshot, holders: &Holders) -> Vec<f64> {
+    pub(super) fn images(&self, snapshot: &Snapshot, holders: &Holders) -> Vec<Turn> {
         let of = |image: &Image| match self.order {
-            Order::Lru => staleness(image, self.now),
+            Order::Lru => Turn::by_use(image.used, image.uses),
             Order::Cost => {
                 // What was not built here, or nobody timed, comes again as packages do.
                 let seconds = image.build_seconds.filter(|seconds| *seconds > 0.0);
-                let seconds = seconds.unwrap_or_else(|| self.fetched_in(snapshot.size(image)));
-                -worth(seconds, image.uses, snapshot.own(image, holders))
+                let seconds = seconds.unwrap_or_else(|| self.rate.seconds(snapshot.size(image)));
+                Turn::by_worth(worth(seconds, image.uses, snapshot.own(image, holders)), image.used)
             }
         };
         snapshot.images.iter().map(of).collect()
     }
 
     /// Of a package.
-    pub(super) fn package(&self, package: View<'_>) -> f64 {
+    pub(super) fn package(&self, package: View<'_>) -> Turn {
         match self.order {
-            Order::Lru => idle(package.used(), self.now),
-            Order::Cost => -worth(self.fetched_in(package.size()), 0, package.own()),
+            Order::Lru => Turn::by_use(package.used(), package.uses()),
+            Order::Cost => {
+                let rate = self.rates.get(package.origin_place()).copied().unwrap_or(self.rate);
+                let worth = worth(rate.seconds(package.size()), package.uses(), package.own());
+                Turn::by_worth(worth, package.used())
+            }
         }
-    }
-
-    /// Whether the time since the last use decides alone of packages.
-    pub(super) fn is_by_time(&self) -> bool {
-        self.order == Order::Lru
-    }
-
-    /// In how many seconds so many bytes are fetched.
-    fn fetched_in(&self, bytes: u64) -> f64 {
-        exact(bytes) / self.rate
     }
 }
 
@@ -68,16 +97,15 @@ pub fn worth(seconds: f64, uses: u64, bytes: u64) -> f64 {
     seconds.max(LEAST) * (1.0 + exact(uses)) / exact(bytes.max(1))
 }
 
-/// How soon an image goes: the time since its last use, shortened by its uses. Twice as many uses
-/// are worth as much again: 1 use halves the time, 3 uses make it a third, 7 a quarter.
-#[must_use]
-pub fn staleness(image: &Image, now: Timestamp) -> f64 {
-    idle(image.used, now) / (1.0 + exact(image.uses).ln_1p() / std::f64::consts::LN_2)
+/// Numbers that are not negative are in the order of their bits.
+fn sortable(number: f64) -> i64 {
+    i64::try_from(number.max(0.0).to_bits()).unwrap_or(i64::MAX)
 }
 
-/// How long it is unused, in seconds.
-fn idle(used: Timestamp, now: Timestamp) -> f64 {
-    now.duration_since(used).as_secs_f64().max(0.0)
+/// The nearest of those that fit: from 1677 to 2262.
+fn nanoseconds(time: Timestamp) -> i64 {
+    let time = time.as_nanosecond();
+    i64::try_from(time).unwrap_or(if time < 0 { i64::MIN } else { i64::MAX })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^52, and shares are not exact")]
@@ -95,5 +123,31 @@ mod tests {
         assert!(worth(120.0, 1, 1000) > base && worth(60.0, 2, 1000) > base && worth(60.0, 1, 999) > base);
         assert!((worth(60.0, 3, 1000) - 2.0 * base).abs() < 1e-12);
         assert!(worth(0.0, 0, 0) > 0.0);
+    }
+
+    #[test]
+    fn the_last_use_decides_then_how_many_there_were() {
+        let at = |text: &str, uses| Turn::by_use(text.parse().unwrap(), uses);
+        let turns = [
+            at("2026-01-01T00:04:59Z", 100),
+            at("2026-01-01T00:09:59Z", 0),
+            at("2026-01-01T00:05:00Z", 1),
+            at("2026-01-01T00:05:01Z", 1),
+            at("2026-01-01T00:10:00Z", 0),
+        ];
+        assert!(turns.is_sorted_by(|one, other| one < other), "{turns:?}");
+    }
+
+    #[test]
+    fn of_what_is_worth_the_same_the_one_unused_for_longest_goes() {
+        let at = |worth, text: &str| Turn::by_worth(worth, text.parse().unwrap());
+        let turns = [
+            at(-1.0, "2026-01-01T00:00:00Z"),
+            at(1e-9, "2026-01-02T00:00:00Z"),
+            at(0.5, "2026-01-01T00:00:00Z"),
+            at(0.5, "2026-01-01T00:00:01Z"),
+            at(f64::MAX, "2026-01-01T00:00:00Z"),
+        ];
+        assert!(turns.is_sorted_by(|one, other| one < other), "{turns:?}");
     }
 }

@@ -1,8 +1,8 @@
 //! What no order of removal could beat.
 //!
-//! For images of one size the best order is known (Bélády: what is asked for last goes first). For
+//! For things of one size the best order is known (Bélády: what is asked for last goes first). For
 //! different sizes finding it takes too long, so a number is worked out that is never less: between
-//! two uses an image takes its bytes for so many steps, and the second use is a hit only if it had
+//! two uses a thing takes its bytes for so many steps, and the second use is a hit only if it had
 //! them all the while. All steps together have the limit's bytes times the steps; of them the most
 //! valuable stays are granted first, and of the last one a part. No order grants more, since each
 //! must keep within the limit at every step, and not only over all.
@@ -10,17 +10,18 @@
 //! Source: Berger, Beckmann, Harchol-Balter, "Practical Bounds on Optimal Caching with Variable
 //! Object Sizes", 2018: the lower bound of misses.
 
-use super::{Sum, Trace};
+use super::{Of, Sum, Trace};
 
 /// Bytes for so many steps that turn a use into a hit.
 struct Stay {
     bytes: u64,
     steps: usize,
     seconds: f64,
+    of: Of,
 }
 
-/// At least what the best order would have come to with this limit of bytes. Hits and seconds are
-/// bounds each for themselves: no order need reach both.
+/// At least what the best order would have come to with this limit of bytes. Hits of images, those
+/// of packages, and seconds are bounds each for themselves: no order need reach two of them.
 #[must_use]
 pub fn bound(trace: &Trace, limit: u64) -> Sum {
     let mut last: Vec<Option<usize>> = vec![None; trace.items.len()];
@@ -31,17 +32,30 @@ pub fn bound(trace: &Trace, limit: u64) -> Sum {
         if step < trace.first || item.bytes > limit {
             continue;
         }
-        sum.add(it.again, item.seconds);
+        sum.add(it.again, &item);
         // What was before the uses that count costs nothing here: the bound is the higher for it.
         let steps = before.map(|before| step - before.max(trace.first).min(step));
-        stays.extend(steps.map(|steps| Stay { bytes: item.bytes, steps, seconds: item.seconds }));
+        stays.extend(steps.map(|steps| Stay {
+            bytes: item.bytes,
+            steps,
+            seconds: item.seconds,
+            of: item.of,
+        }));
     }
     let room = room(trace, limit);
     let seconds = granted(&mut stays, room, |stay| stay.seconds);
-    let hits = granted(&mut stays, room, |_| 1.0);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counted, never negative")]
-    let hits = hits.floor() as u64;
-    Sum { hits: sum.hits.saturating_add(hits), saved_seconds: sum.saved_seconds + seconds }
+    let mut hits = |of| whole(granted(&mut stays, room, |stay| if stay.of == of { 1.0 } else { 0.0 }));
+    let (images, packages) = (hits(Of::Image), hits(Of::Package));
+    Sum {
+        images: sum.images.saturating_add(images),
+        packages: sum.packages.saturating_add(packages),
+        saved_seconds: sum.saved_seconds + seconds,
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counted, never negative")]
+fn whole(hits: f64) -> u64 {
+    hits.floor() as u64
 }
 
 fn room(trace: &Trace, limit: u64) -> f64 {

@@ -1,8 +1,11 @@
 //! A store with a limit of bytes, as it would have been.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
 
 use super::{Order, Sum, Trace};
+use crate::plan::order::{Turn, worth};
 
 /// Plays the trace in a store that holds at most `limit` bytes and begins empty. What was just
 /// asked for is kept, unless it alone is over the limit; for it others go.
@@ -15,17 +18,19 @@ pub fn simulate(trace: &Trace, limit: u64, order: Order) -> Sum {
         let fits = trace.items[it.item].bytes <= limit;
         let hits = u64::from(was_there) + if fits { it.again } else { 0 };
         if step >= trace.first {
-            sum.add(hits, trace.items[it.item].seconds);
+            sum.add(hits, &trace.items[it.item]);
         }
     }
     sum
 }
 
-/// An image that is there.
-#[derive(Clone, Copy)]
-struct Held {
-    time: i64,
-    uses: u64,
+/// What is there of an item.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    /// When it was last asked for, in seconds since 1970.
+    pub(super) time: i64,
+    /// How often it was there by then.
+    pub(super) uses: u64,
 }
 
 struct Stored<'a> {
@@ -34,18 +39,17 @@ struct Stored<'a> {
     order: Order,
     held: Vec<Option<Held>>,
     bytes: u64,
-    /// By how often they were used, those unused for longest first. For [`Order::Cost`], by what a
-    /// use of a byte saves.
-    ranks: BTreeMap<u64, BTreeSet<(i64, usize)>>,
+    /// What is there, in the order of going.
+    turns: BTreeSet<(Turn, usize)>,
 }
 
 impl<'a> Stored<'a> {
     fn new(trace: &'a Trace, limit: u64, order: Order) -> Self {
         let held = vec![None; trace.items.len()];
-        Self { trace, limit, order, held, bytes: 0, ranks: BTreeMap::new() }
+        Self { trace, limit, order, held, bytes: 0, turns: BTreeSet::new() }
     }
 
-    /// Asks for an image so often. Returns whether it was there the first time; it is now.
+    /// Asks for something so often. Returns whether it was there the first time; it is now.
     fn ask(&mut self, item: usize, time: i64, times: u64) -> bool {
         let before = self.held[item];
         // The use that finds it missing, and saves it, is none.
@@ -56,11 +60,11 @@ impl<'a> Stored<'a> {
             return false;
         }
         while self.bytes > self.limit - bytes {
-            let Some(worst) = self.worst(time) else { break };
-            self.remove(worst);
+            let Some((_, first)) = self.turns.first().copied() else { break };
+            self.remove(first);
         }
         let held = Held { time, uses };
-        self.ranks.entry(self.rank(item, held)).or_default().insert((time, item));
+        self.turns.insert((turn(self.trace, item, held, self.order), item));
         self.held[item] = Some(held);
         self.bytes += bytes;
         before.is_some()
@@ -68,50 +72,17 @@ impl<'a> Stored<'a> {
 
     fn remove(&mut self, item: usize) {
         let Some(held) = self.held[item].take() else { return };
-        let rank = self.rank(item, held);
-        if let Some(some) = self.ranks.get_mut(&rank) {
-            some.remove(&(held.time, item));
-            if some.is_empty() {
-                self.ranks.remove(&rank);
-            }
-        }
+        self.turns.remove(&(turn(self.trace, item, held, self.order), item));
         self.bytes -= self.trace.items[item].bytes;
     }
-
-    fn rank(&self, item: usize, held: Held) -> u64 {
-        match self.order {
-            Order::Lru => held.uses,
-            // Numbers that are not negative are in the order of their bits.
-            Order::Cost => worth(self.trace, item, held.uses).to_bits(),
-        }
-    }
-
-    /// What goes next.
-    fn worst(&self, now: i64) -> Option<usize> {
-        let first = |some: &BTreeSet<(i64, usize)>| some.first().copied();
-        match self.order {
-            Order::Cost => self.ranks.values().find_map(first).map(|(_, item)| item),
-            Order::Lru => {
-                let oldest = self.ranks.iter().filter_map(|(uses, some)| Some((*uses, first(some)?)));
-                let stale = |(uses, (time, _)): &(u64, (i64, usize))| staleness(now - time, *uses);
-                let worst = oldest.max_by(|one, other| {
-                    stale(one).total_cmp(&stale(other)).then_with(|| other.1.cmp(&one.1))
-                });
-                worst.map(|(_, (_, item))| item)
-            }
-        }
-    }
 }
 
-/// How much is to be said for letting it go: as [`crate::plan`] has it.
-#[expect(clippy::cast_precision_loss, reason = "only compared")]
-pub(super) fn staleness(idle: i64, uses: u64) -> f64 {
-    idle.max(0) as f64 / (1.0 + (uses as f64 + 1.0).log2())
-}
-
-/// The seconds of building that each byte of it may save.
-#[expect(clippy::cast_precision_loss, reason = "only compared")]
-pub(super) fn worth(trace: &Trace, item: usize, uses: u64) -> f64 {
+/// When it goes: as [`crate::plan`] has it.
+pub(super) fn turn(trace: &Trace, item: usize, Held { time, uses }: Held, order: Order) -> Turn {
+    let used = Timestamp::from_second(time).unwrap_or_default();
     let item = trace.items[item];
-    item.seconds * (uses as f64 + 1.0) / (item.bytes.max(1) as f64)
+    match order {
+        Order::Lru => Turn::by_use(used, uses),
+        Order::Cost => Turn::by_worth(worth(item.seconds, uses, item.bytes), used),
+    }
 }

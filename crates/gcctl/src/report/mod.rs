@@ -34,6 +34,25 @@ pub struct Report<'a> {
     pub stats: &'a Stats,
     /// What the next run would remove.
     pub plan: &'a Plan,
+    /// The folders of other tools.
+    pub folders: &'a [OtherFolder],
+}
+
+/// A folder of another tool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherFolder {
+    /// Where it is.
+    pub path: String,
+    /// What it holds.
+    pub kind: String,
+    /// Its bytes on disk.
+    pub bytes: u64,
+    /// How many things are in it.
+    pub items: u64,
+    /// Its limits, in words.
+    pub limits: String,
+    /// What the next run would free of it.
+    pub frees: u64,
 }
 
 impl Report<'_> {

@@ -9,7 +9,7 @@ use toolkit::words::{ago, count};
 use super::chart::chart;
 use super::disk::{ages, groups, package_ages, picture};
 use super::text::escaped;
-use super::{DAYS, Report};
+use super::{DAYS, OtherFolder, Report};
 use crate::show;
 use crate::snapshot::{Holders, Image};
 
@@ -43,6 +43,7 @@ pub(super) fn html(report: &Report<'_>) -> String {
     hits(&mut page, report);
     last_uses(&mut page, report);
     largest(&mut page, report);
+    folders(&mut page, report);
     page.push_str("</body>\n</html>\n");
     page
 }
@@ -214,6 +215,30 @@ fn packages(page: &mut String, report: &Report<'_>) {
     );
     let columns = [("URL", false), ("ecosystem", false), ("size", true), ("own", true), ("last use", true)];
     list(page, &columns, &rows, "No packages are stored.");
+}
+
+/// The folders that `[[extra]]` names; nothing where there are none.
+fn folders(page: &mut String, report: &Report<'_>) {
+    if report.folders.is_empty() {
+        return;
+    }
+    page.push_str(
+        "<h2>Folders of other tools</h2>\n<p class=\"soft\">Beside the store, and in no sum above.</p>\n",
+    );
+    let row = |it: &OtherFolder| {
+        let (path, kind, limits) = (it.path.clone(), it.kind.clone(), it.limits.clone());
+        [path, kind, size(it.bytes), it.items.to_string(), limits, size(it.frees)]
+    };
+    let rows: Vec<_> = report.folders.iter().map(row).collect();
+    let columns = [
+        ("folder", false),
+        ("kind", false),
+        ("size", true),
+        ("items", true),
+        ("limits", false),
+        ("the next run frees", true),
+    ];
+    table(page, &columns, &rows);
 }
 
 /// The table, or the words where it has no rows.

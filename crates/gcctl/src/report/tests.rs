@@ -94,7 +94,15 @@ fn html(snapshot: &Snapshot, limits: &Limits) -> String {
         }
     }
     let plan = decide(snapshot, limits);
-    Report { store: HOSTILE, snapshot, stats: &stats, plan: &plan }.html()
+    let folders = [OtherFolder {
+        path: HOSTILE.to_owned(),
+        kind: "hf".to_owned(),
+        bytes: 1000,
+        items: 2,
+        limits: HOSTILE.to_owned(),
+        frees: 500,
+    }];
+    Report { store: HOSTILE, snapshot, stats: &stats, plan: &plan, folders: &folders }.html()
 }
 
 /// An element: its name, and its attributes.
@@ -182,7 +190,7 @@ fn an_empty_store_has_a_page_too() {
     let snapshot = Snapshot { now: now(), ..Snapshot::default() };
     let plan = decide(&snapshot, &Limits::default());
     let stats = Stats::default();
-    let page = Report { store: "/s", snapshot: &snapshot, stats: &stats, plan: &plan }.html();
+    let page = Report { store: "/s", snapshot: &snapshot, stats: &stats, plan: &plan, folders: &[] }.html();
     read(&page);
     assert!(page.contains("No images are stored.") && page.contains("Nothing is on record"), "{page}");
     assert!(!page.contains("NaN") && !page.contains("inf"), "{page}");

@@ -24,7 +24,7 @@ use storekit::files::look::Seen;
 use storekit::files::state::FileState;
 use storekit::files::{look, replace};
 use storekit::packages::index::{Index, Looked, Looking, Summary, Update};
-use storekit::{At, Digest, Store};
+use storekit::{At, Digest, PackageId, Store};
 
 use super::entry_at;
 use crate::disk::Apart;
@@ -295,8 +295,9 @@ impl Part {
     /// Adds what stands in the file of an entry, where it is understood, and that of its own URL.
     fn entry(&mut self, folder: &Utf8Path, file: &File, looking: &mut Looking) -> Result<()> {
         let used = Timestamp::from_nanosecond(file.state.modified()).unwrap_or(Timestamp::MAX);
-        if let Some(summary) = file.digest.and_then(|name| looking.known(&name, &file.state)) {
-            self.entries.push(&summary, used, file.bytes);
+        if let Some((name, summary)) = file.digest.and_then(|it| Some((it, looking.known(&it, &file.state)?)))
+        {
+            self.entries.push(PackageId::of(&name), &summary, used, file.bytes);
             return Ok(());
         }
         let entry = entry_at(&folder.join(&file.name))?;
@@ -307,7 +308,7 @@ impl Part {
         };
         let summary = Summary::of(&entry);
         looking.read(&digest, &file.state, &summary);
-        self.entries.push(&summary, used, file.bytes);
+        self.entries.push(PackageId::of(&digest), &summary, used, file.bytes);
         Ok(())
     }
 }

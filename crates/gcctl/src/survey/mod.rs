@@ -75,6 +75,7 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
     if holds.holds_packages() {
         packages.hold(|package| holds.package(package));
     }
+    packages.count_uses(told.package_uses());
     let packages = Arc::new(packages);
     let ownerless = found.files.into_values().sum::<u64>();
     let abandoned =
@@ -95,7 +96,7 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
         blobs: all_blobs,
         free: room.free,
         capacity: room.capacity,
-        fetch_rate: told.fetch_rate(),
+        rates: told.rates().clone(),
     })
 }
 
@@ -151,7 +152,9 @@ impl Found {
                 self.bodies.push(Body::there(digest, bytes));
             }
             Place::Package => match package(path, metadata)? {
-                Some((entry, used)) => self.packages.push(&Summary::of(&entry), used, bytes),
+                Some((entry, used)) => {
+                    self.packages.push(entry.key.id(), &Summary::of(&entry), used, bytes);
+                }
                 None => self.other += bytes,
             },
             Place::Context => self.contexts += bytes,

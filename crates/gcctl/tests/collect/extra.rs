@@ -63,6 +63,21 @@ fn a_folder_is_listed_and_stands_beside_the_store() {
     assert!(table.lines().last().unwrap().ends_with("/cache"), "{table}");
     // Without a limit nothing goes.
     assert!(goes(&scratch, &session).is_empty());
+    let rows = gcctl(&scratch, &session, "limits --json").ends(0).rows();
+    let of = |name: &str| rows.iter().find(|row| row["name"].as_str().is_some_and(|it| it.ends_with(name)));
+    let row = of("/cache").unwrap();
+    assert_eq!((row["value"].as_str(), row["now"].as_u64()), (Some("none"), Some(du)));
+    session.write("larder.toml", format!("{CACHE}max-size = \"1MB\"\nmax-age = \"30h\"\n"));
+    let table = gcctl(&scratch, &session, "limits").ends(0).stdout();
+    for (name, value, now) in [("max-size", "1.00MB", "24.6kB"), ("max-age", "30 h", "2 d")] {
+        let line = table.lines().find(|line| line.contains(&format!("/cache: {name}"))).unwrap();
+        let words: Vec<_> = line.split("  ").map(str::trim).filter(|it| !it.is_empty()).collect();
+        assert_eq!(words[1..3], [value, now], "{table}");
+        assert!(words[3].ends_with("/larder.toml"), "{table}");
+    }
+    let page = gcctl(&scratch, &session, "report").ends(0).stdout();
+    assert!(page.contains("Folders of other tools") && page.contains("1.00MB, 30 h"), "{page}");
+    assert!(page.contains("<td class=\"number\">8.19kB</td></tr>"), "what the next run frees: {page}");
 }
 
 #[test]
@@ -310,4 +325,19 @@ fn huggingface_hub_understands_what_is_left() {
     let mut python = session.program(installed(HUGGINGFACE));
     python.args(["-c", scan]).arg(session.path("hf/hub"));
     assert_eq!(Ran::of(&mut python).ok().stdout(), "[] [0]\n");
+    // Folders that hold nothing stay for an hour: the library may be about to write into them.
+    fs::remove_file(session.path(&format!("{REPO}/blobs/coming.incomplete"))).unwrap();
+    for path in ["refs/main", "refs/tags/v0"] {
+        let _ = fs::remove_file(session.path(&format!("{REPO}/{path}")));
+    }
+    gcctl(&scratch, &session, "run").ends(0);
+    assert!(at(&session, "blobs"));
+    for path in ["blobs", "refs/tags", "refs", "snapshots", ""] {
+        aged(session.path(&format!("{REPO}/{path}")), 2);
+    }
+    gcctl(&scratch, &session, "run").ends(0);
+    assert!(!at(&session, "") && session.path("hf/hub/.locks").exists());
+    let mut python = session.program(installed(HUGGINGFACE));
+    python.args(["-c", scan]).arg(session.path("hf/hub"));
+    assert_eq!(Ran::of(&mut python).ok().stdout(), "[] []\n");
 }

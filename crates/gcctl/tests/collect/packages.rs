@@ -76,7 +76,7 @@ impl Scratch {
     }
 }
 
-fn key(ecosystem: &str, name: &str) -> PackageKey {
+pub(crate) fn key(ecosystem: &str, name: &str) -> PackageKey {
     PackageKey::new(ecosystem, "files.example", format!("https://files.example/{name}"), None)
 }
 

@@ -2,9 +2,20 @@
 
 use std::fs;
 
-use storekit::{Beside, Key, Overwrite};
+use storekit::{Beside, Digest, Key, Overwrite, PackageKey};
 
 use crate::scratch::{Scratch, write};
+
+/// The record of a build that fetched what is at the ends of these URLs.
+fn record(names: &[&str]) -> String {
+    let line = |name: &&str| {
+        let url = format!("https://files.example/{name}");
+        let entry = PackageKey::new("python", "files.example", url.clone(), None).path();
+        format!("{{\"url\":\"{url}\",\"entry\":\"{entry}\"}}\n")
+    };
+    let lines: String = names.iter().map(line).collect();
+    format!("{{\"version\":1,\"objects\":{}}}\n{lines}", names.len())
+}
 
 /// `base`, `app` on it, `other`; `app` fetched what is at the end of `x` and `y`.
 fn built() -> Scratch {
@@ -12,7 +23,7 @@ fn built() -> Scratch {
     scratch.save("base", 30, &["base"]).save("local", 40, &["local"]).save("other", 50, &["other"]);
     let local = scratch.digest("local");
     let inputs = format!("hashctx 3\nbase the\\x20base larder:base\nbase local:1 {local}\n");
-    let fetched = "{\"version\":1,\"objects\":2}\n{\"url\":\"https://files.example/x\"}\n{\"url\":\"https://files.example/y\"}\n";
+    let fetched = record(&["x", "y"]);
     scratch.save("app", 20, &["base", "app"]);
     let images = scratch.store.images();
     let key: Key = "app".parse().unwrap();
@@ -44,6 +55,27 @@ fn a_closure_holds_what_a_rebuild_needs_at_the_greatest_pressure() {
     scratch.run("pin app").ends(0);
     scratch.run("clean --all").ends(0);
     assert_eq!((scratch.keys().as_str(), scratch.packages().as_str()), ("app", ""));
+}
+
+#[test]
+fn what_a_closure_cannot_hold_is_said() {
+    let scratch = built();
+    let images = scratch.store.images();
+    let key: Key = "app".parse().unwrap();
+    let ran = scratch.run("pin app --closure").ends(0);
+    assert!(!ran.stderr().contains("cannot be held"), "all is stored: {ran}");
+    // One base only an engine has; of what the build fetched one file is not there any more.
+    let lost = Digest::of(b"elsewhere");
+    let inputs = format!("hashctx 3\nbase debian:12 {lost}\nbase base larder:base\n");
+    let fetched = record(&["x", "gone"]);
+    let standing = images.get(&key).unwrap().unwrap();
+    let leases = write(&scratch.store, &["base", "app"]);
+    let beside = Beside { inputs: Some(inputs.as_bytes()), fetched: Some(fetched.as_bytes()) };
+    images.commit_with(&key, &standing, beside, &leases, Overwrite::Yes).unwrap();
+    drop(leases);
+    let ran = scratch.run("pin app --closure").ends(0);
+    let ran = ran.says("`app`: its base `debian:12` is not in the store").says("`app` was pinned already");
+    assert!(ran.says("1 file that its build fetched cannot be held").stderr().contains("debian:12"));
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub(crate) mod view;
 use camino::Utf8PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use imgtar::format::oci::Platform;
-use imgtar::format::reference::Reference;
+use storekit::Reference;
 use storekit::{Key, KeyOrName, Remark};
 use toolkit::Common;
 
@@ -322,9 +322,10 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "KEY")]
         keys: Vec<KeyOrName>,
     },
-    /// Remove keys; exit code 1 if one was not stored
+    /// Remove keys; exit code 1 if one was not stored, or stays
     ///
-    /// What refers to a removed image alone (signatures, SBOMs) goes with it, unless it is pinned.
+    /// A key that is pinned (`gcctl pin`) stays. What refers to a removed image alone (signatures,
+    /// SBOMs) goes with it, unless it is pinned.
     ///
     /// The blobs stay until a collection (`gcctl run`), and `gcctl undo` brings the keys back until
     /// then.

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use imgtar::format::compression::Form;
 use imgtar::format::oci::Platform;
-use imgtar::format::reference::Reference;
+use storekit::Reference;
 use storekit::{Age, Key, KeyOrName};
 
 use crate::cli::tier::TierArgs;

@@ -317,9 +317,14 @@ impl Invocation<'_> {
             self.absent(text);
         }
         let all_found = found.iter().all(Option::is_some);
-        let keys: Vec<Key> = found.into_iter().flatten().collect();
-        let batch = store.trash().batch(jiff::Timestamp::now());
         let images = store.images();
+        let pins = images.pins()?;
+        let (pinned, keys): (Vec<Key>, Vec<Key>) =
+            found.into_iter().flatten().partition(|key| pins.contains(key));
+        for key in &pinned {
+            self.view.warn(&format!("`{key}` is pinned, and stays: `gcctl unpin {key}` lets it go"));
+        }
+        let batch = store.trash().batch(jiff::Timestamp::now());
         let hanging = images.hanging(&keys)?;
         let removed: HashSet<_> = images.remove(&keys, &batch)?.into_iter().collect();
         for key in images.remove(&hanging, &batch)? {
@@ -329,7 +334,7 @@ impl Invocation<'_> {
         for key in &absent {
             self.miss(key);
         }
-        Ok(Outcome::from_bool(all_found && absent.is_empty()))
+        Ok(Outcome::from_bool(all_found && absent.is_empty() && pinned.is_empty()))
     }
 
     fn verify(&self, texts: &[KeyOrName]) -> Result<Outcome> {

@@ -4,7 +4,7 @@ use storekit::Digest;
 
 use super::Engine;
 use crate::error::Result;
-use crate::format::reference::Reference;
+use storekit::Reference;
 
 /// The digests of an engine's image.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use storekit::Digest;
 use storekit::oci::null_is_empty;
 
 use super::Kind;
-use crate::format::reference::Reference;
+use storekit::Reference;
 
 /// An image that an engine has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

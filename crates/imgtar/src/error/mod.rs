@@ -34,12 +34,9 @@ pub enum Error {
     #[diagnostic(transparent)]
     Tier(#[from] tier::Error),
     /// Text that is not a reference to an image.
-    #[error("`{text}` is not a reference to an image: {reason}")]
-    #[diagnostic(
-        code(imgtar::bad_reference),
-        help("write NAME, HOST/NAME:TAG or HOST/NAME@sha256:…, such as `registry.example/team/app:1`")
-    )]
-    BadReference { text: String, reason: &'static str },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Reference(#[from] storekit::NotAReference),
     /// The archive cannot be read.
     #[error("cannot read the archive `{name}`")]
     #[diagnostic(code(imgtar::read), help("see whether it is whole, and a tar (plain, gzip or zstd)"))]

@@ -9,6 +9,5 @@ pub mod entry_path;
 pub mod image_name;
 pub mod oci;
 pub mod qcow2;
-pub mod reference;
 pub(crate) mod tar_check;
 pub(crate) mod tar_writer;

@@ -20,7 +20,7 @@ use super::transport::{Answer, Request, RequestBody, Transport};
 use super::url::{Origin, Url};
 use crate::error::Result;
 use crate::error::registry::Error;
-use crate::format::reference::{DOCKER_HUB, Reference};
+use storekit::reference::{DOCKER_HUB, Reference};
 
 /// Where docker.io is asked: its name is not a server's.
 const HUB_HOST: &str = "registry-1.docker.io";

@@ -41,7 +41,7 @@ pub use transport::Waits;
 use storekit::Digest;
 
 use crate::error::Result;
-use crate::format::reference::Reference;
+use storekit::Reference;
 
 /// How registries are spoken with.
 #[derive(Clone, Debug)]

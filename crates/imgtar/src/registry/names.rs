@@ -12,7 +12,7 @@ use super::transport::Request;
 use super::{Config, Error};
 use crate::error::Result;
 use crate::error::registry::tame;
-use crate::format::reference::Reference;
+use storekit::Reference;
 
 /// The most tags that are listed, and the most bytes of one page of them.
 const TAGS: usize = 200_000;

@@ -13,10 +13,10 @@ use super::{Config, Error, Tally, download};
 use crate::error::Result;
 use crate::error::registry::tame;
 use crate::format::oci::{DOCUMENT_CAP, Index, Manifest, Platform};
-use crate::format::reference::Reference;
 use crate::image::commit::{self, Imported, Notes, Ready, Standing};
 use crate::image::fetch::{self, Document, Fetched, Source};
 use crate::progress::Progress;
+use storekit::Reference;
 
 /// What is pulled, and how it is kept.
 #[derive(Clone, Debug, Default)]

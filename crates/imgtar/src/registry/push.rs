@@ -24,11 +24,11 @@ use crate::error::Result;
 use crate::error::registry::tame;
 use crate::format::compression::Form;
 use crate::format::oci::{self, DOCKER_LIST, DOCKER_MANIFEST, DOCUMENT_CAP, Index, Manifest, annotation};
-use crate::format::reference::Reference;
 use crate::image::Stored;
 use crate::image::fetch::Document;
 use crate::parallel;
 use crate::progress::Progress;
+use storekit::Reference;
 
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 /// The media types of layers that may not be redistributed freely, Docker's and OCI's.

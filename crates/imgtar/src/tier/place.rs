@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 use storekit::Key;
 
 use crate::error::tier::Error;
-use crate::format::reference::Reference;
 use crate::tier::s3::address::Address;
+use storekit::{NotAReference, Reference};
 
 /// A place that images stand in under their keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,10 +57,7 @@ impl FromStr for Place {
 }
 
 fn repository(name: &str) -> Result<Repository, String> {
-    let reference: Reference = name.parse().map_err(|error| match error {
-        crate::Error::BadReference { reason, .. } => reason.to_owned(),
-        error => error.to_string(),
-    })?;
+    let reference: Reference = name.parse().map_err(|error: NotAReference| error.reason.to_owned())?;
     // The tag of a name that has none is not in the name.
     if reference.digest().is_some() || !is_bare(name) {
         return Err("a tag or a digest is not a part of it: each key is a tag".to_owned());

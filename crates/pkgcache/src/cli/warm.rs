@@ -3,15 +3,13 @@
 //! Both ask a private server of this process, `check` one that asks no upstream.
 
 use std::collections::BTreeSet;
-use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, builder::TypedValueParser};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use miette::{IntoDiagnostic, Result, WrapErr};
 use pkgcache::commands::Console;
 use pkgcache::locked::{Form, Listed, Locked, NotALock};
@@ -130,7 +128,7 @@ pub(crate) fn run(
         let _ = tokio::time::timeout(PATIENCE, running).await;
         Ok::<_, Error>(brought)
     });
-    bar.end();
+    bar.line.end();
     runtime.shutdown_timeout(process::LAST);
     tell(what, &brought?, &left_out, console)
 }
@@ -271,56 +269,31 @@ fn summary(what: What, brought: &[Brought], missing: u64) -> String {
     format!("{here}{came}{lacks}")
 }
 
-/// How far it is, at a terminal, once it has taken a moment.
+/// How far it is, at a terminal.
 struct Bar {
-    drawn: ProgressBar,
-    begun: Instant,
-    is_shown: bool,
+    line: toolkit::bar::Bar,
     bytes: AtomicU64,
 }
 
-/// So long nothing is shown.
-const SILENCE: Duration = Duration::from_millis(500);
-
 impl Bar {
     fn new(quiet: bool, what: What) -> Self {
-        let drawn = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         let verb = if what == What::Warm { "fetching" } else { "checking" };
         let template = format!("{verb} {{wide_bar}} {{pos}}/{{len}} {{msg}} {{eta}}");
-        let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        drawn.set_style(style);
-        Self {
-            drawn,
-            begun: Instant::now(),
-            is_shown: !quiet && std::io::stderr().is_terminal(),
-            bytes: AtomicU64::new(0),
-        }
-    }
-
-    fn show(&self) {
-        if self.is_shown && self.drawn.is_hidden() && self.begun.elapsed() > SILENCE {
-            self.drawn.set_draw_target(ProgressDrawTarget::stderr());
-        }
-    }
-
-    fn end(&self) {
-        self.drawn.finish_and_clear();
+        Self { line: toolkit::bar::Bar::new(quiet, &template), bytes: AtomicU64::new(0) }
     }
 }
 
 impl Progress for Bar {
     fn expect(&self, packages: usize) {
-        self.drawn.set_length(packages as u64);
+        self.line.expect(packages as u64);
     }
 
     fn add(&self, bytes: u64) {
-        self.show();
         let so_far = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        self.drawn.set_message(ByteSize(so_far).to_string());
+        self.line.say(ByteSize(so_far).to_string());
     }
 
     fn done(&self) {
-        self.show();
-        self.drawn.inc(1);
+        self.line.advance(1);
     }
 }

@@ -7,7 +7,7 @@
 //! read along get the rest all the same.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{HeaderValue, VARY};
@@ -25,6 +25,7 @@ use crate::fetch::ahead::{self, Ahead};
 use crate::fetch::read_ahead::ReadAhead;
 use crate::fetch::{Ask, commit, follow, unstored};
 use crate::observe::meter::add;
+use crate::observe::uses::Wanted;
 use crate::response::body::{End, Progress};
 use crate::response::flight::{Flight, Growing, Stage};
 use crate::response::overflow::{Overflow, Readers};
@@ -126,14 +127,14 @@ impl<'a> Download<'a> {
         Self { cache, flight, ask, growing, progress, sink, tag, check, ahead }
     }
 
-    /// Receives the body, and stores it.
-    pub(crate) async fn run(mut self, body: Incoming) {
+    /// Receives the body, which was asked for at `begun`, and stores it.
+    pub(crate) async fn run(mut self, body: Incoming, begun: Instant) {
         self.flight.reach(Stage::Growing(Arc::clone(&self.growing)));
         if self.growing.total.is_some_and(|total| total > self.ask.route.limits.object) {
             self.growing.readers.begun().await;
         }
         match self.receive(body).await {
-            Ok(()) => self.finish().await,
+            Ok(()) => self.finish(begun).await,
             Err(Broken::Upstream(why)) => self.give_up(&why),
             Err(Broken::Deserted) => {}
             Err(Broken::TooLarge(why)) => self.give_up(why),
@@ -329,7 +330,7 @@ impl<'a> Download<'a> {
         }
     }
 
-    async fn finish(self) {
+    async fn finish(self, begun: Instant) {
         let Self { cache, flight, ask, growing, progress, sink, check, .. } = self;
         let writer = match sink {
             Sink::Nothing(_) => return,
@@ -343,6 +344,12 @@ impl<'a> Download<'a> {
             progress.send_replace(Progress { written: writer.size(), end: End::Broken });
             return mismatch(cache, ask, &wrong);
         }
+        cache.counts.uses.fetched(
+            &Wanted::of(&ask.key),
+            writer.size(),
+            begun.elapsed(),
+            ask.stored.is_none(),
+        );
         // Every byte is there and right: no request has to wait for the store.
         progress.send_replace(Progress { written: writer.size(), end: End::Whole });
         if flight.is_doubted() {

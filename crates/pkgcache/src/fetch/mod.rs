@@ -12,6 +12,7 @@ pub(crate) mod redirect;
 pub(crate) mod token;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE,
@@ -134,12 +135,12 @@ impl Ask {
 /// Does the whole fetch; the requests that wait for `flight` are told.
 pub(crate) async fn fetch(cache: Arc<Cache>, flight: Arc<Flight>, ask: Ask) {
     let ask = Arc::new(ask);
-    let requested = cache::now();
+    let (requested, begun) = (cache::now(), Instant::now());
     match answer(&cache, &ask).await {
         Err(error) => flight.reach(Stage::Failed(Arc::new(trouble(&error)))),
         Ok(response) => {
             let times = Times { requested, received: cache::now() };
-            settle(&cache, &flight, &ask, response, times).await;
+            settle(&cache, &flight, &ask, response, times, begun).await;
         }
     }
 }
@@ -188,6 +189,7 @@ async fn settle(
     ask: &Arc<Ask>,
     response: Response<Incoming>,
     times: Times,
+    begun: Instant,
 ) {
     let status = response.status();
     if status == StatusCode::NOT_MODIFIED
@@ -218,7 +220,8 @@ async fn settle(
     }
     match cache.shelf.begin() {
         Ok(writer) => {
-            Download::new(cache, flight, ask, &response, times, writer).run(response.into_body()).await;
+            let download = Download::new(cache, flight, ask, &response, times, writer);
+            download.run(response.into_body(), begun).await;
         }
         Err(error) => {
             unstored(cache, ask, explained(&error));

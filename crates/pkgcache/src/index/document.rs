@@ -23,7 +23,7 @@ use crate::index::ruled::Plan;
 use crate::known::Index;
 use crate::known::rendered::Page;
 use crate::observe::meter;
-use crate::observe::record::Origin;
+use crate::observe::record::MadeFrom;
 use crate::proxy::lookup::{Handled, Lookup, UPSTREAM_FAILED};
 use crate::response::body::{Body, Source};
 use crate::response::reply::{Question, reply};
@@ -49,7 +49,7 @@ pub(super) struct Document {
     /// The same, for the counts.
     pub(super) result: meter::Result,
     /// What it is in the store; `None` where its bytes alone were asked for.
-    origin: Option<Origin>,
+    origin: Option<MadeFrom>,
     file: Arc<File>,
 }
 
@@ -138,8 +138,8 @@ pub(super) async fn stored(cache: &Arc<Cache>, lookup: &Lookup) -> Option<Docume
     })
 }
 
-fn origin(lookup: &Lookup, found: &Shelved) -> Origin {
-    Origin { key: lookup.key.clone(), stored: Arc::clone(&found.stored) }
+fn origin(lookup: &Lookup, found: &Shelved) -> MadeFrom {
+    MadeFrom { key: lookup.key.clone(), stored: Arc::clone(&found.stored) }
 }
 
 /// The newest document that is stored for a lookup, whatever form of it was asked for.

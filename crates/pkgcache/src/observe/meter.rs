@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::observe::access_log::AccessLog;
 use crate::observe::record::{Note, Recorder};
+use crate::observe::uses::{Uses, Wanted};
 
 /// How a request was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -35,6 +36,18 @@ pub(crate) enum Result {
     Own,
     /// Not as it was meant: refused, or the upstream failed.
     Error,
+}
+
+impl Result {
+    /// Whether what was sent had been stored before, or fetched for another request.
+    pub(crate) fn is_hit(self) -> bool {
+        matches!(self, Self::Hit | Self::Revalidated | Self::Stale | Self::Collapsed)
+    }
+
+    /// Whether it came from the upstream for this request.
+    pub(crate) fn is_miss(self) -> bool {
+        matches!(self, Self::Miss | Self::Pass)
+    }
 }
 
 const RESULTS: [(Result, &str); 9] = [
@@ -74,6 +87,8 @@ pub(crate) struct Counts {
     pub(crate) quick: AtomicU64,
     /// Connections that a drain ended because nothing moved on them.
     pub(crate) cut: AtomicU64,
+    /// What was asked for lately.
+    pub(crate) uses: Uses,
 }
 
 /// Adds to a counter.
@@ -93,12 +108,27 @@ pub(crate) struct Sum {
     pub(crate) bytes: u64,
 }
 
+impl Sum {
+    /// With so many more.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.count += other.count;
+        self.bytes += other.bytes;
+    }
+}
+
 impl Counts {
     /// How many requests were answered so, and how many bytes they got.
     #[must_use]
     pub(crate) fn of(&self, result: Result) -> Sum {
         let place = result as usize;
         Sum { count: self.requests.get(place).map_or(0, get), bytes: self.bytes.get(place).map_or(0, get) }
+    }
+
+    /// The same of all answers that are meant.
+    pub(crate) fn of_all(&self, is_meant: fn(Result) -> bool) -> Sum {
+        let mut sum = Sum::default();
+        RESULTS.iter().filter(|(it, _)| is_meant(*it)).for_each(|(it, _)| sum.add(self.of(*it)));
+        sum
     }
 
     fn note(&self, result: Result, bytes: u64) {
@@ -163,6 +193,8 @@ pub(crate) struct Meter {
     bytes: u64,
     whole: bool,
     line: Option<Box<Line>>,
+    /// What the response is of, where it gives something that may be stored.
+    wanted: Option<Arc<Wanted>>,
     /// Who takes notes, and of what.
     record: Option<(Arc<Recorder>, Option<Box<Note>>)>,
     /// As long as it lives, its connection is not idle.
@@ -218,7 +250,14 @@ impl Meter {
     /// For a response that is about to be sent; `busy` is dropped when that is done.
     #[must_use]
     pub(crate) fn new(counts: Arc<Counts>, result: Result, line: Option<Box<Line>>, busy: Arc<()>) -> Self {
-        Self { counts, result, bytes: 0, whole: false, line, record: None, _busy: busy }
+        Self { counts, result, bytes: 0, whole: false, line, wanted: None, record: None, _busy: busy }
+    }
+
+    /// Has it counted for what it is of.
+    #[must_use]
+    pub(crate) fn of(mut self, wanted: Option<Arc<Wanted>>) -> Self {
+        self.wanted = wanted;
+        self
     }
 
     /// Has it noted, with what the response is of where that is to be told.
@@ -258,6 +297,9 @@ impl Meter {
 impl Drop for Meter {
     fn drop(&mut self) {
         self.counts.note(self.result, self.bytes);
+        if let Some(wanted) = self.wanted.take() {
+            self.counts.uses.note(&wanted, self.result, self.bytes);
+        }
         if let Some((recorder, note)) = self.record.take() {
             recorder.add(note.map(|note| *note), self.result, self.bytes);
         }

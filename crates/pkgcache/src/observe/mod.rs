@@ -7,3 +7,4 @@ pub(crate) mod meter;
 pub(crate) mod record;
 pub(crate) mod refusals;
 pub(crate) mod trace;
+pub(crate) mod uses;

@@ -92,7 +92,7 @@ pub(crate) struct Note {
 
 /// What a response was made from, where that is stored.
 #[derive(Clone, Debug)]
-pub(crate) struct Origin {
+pub(crate) struct MadeFrom {
     /// Under what.
     pub(crate) key: PackageKey,
     /// Which of the stored responses.
@@ -114,9 +114,9 @@ impl Note {
     /// The same with the answer: what it was made from, and its status. `None` where it gives
     /// nothing, and does not say either that there is nothing.
     #[must_use]
-    pub(crate) fn answered(mut self, status: StatusCode, origin: Option<Origin>) -> Option<Self> {
+    pub(crate) fn answered(mut self, status: StatusCode, origin: Option<MadeFrom>) -> Option<Self> {
         self.status = status.as_u16();
-        if let Some(Origin { key, stored }) = origin {
+        if let Some(MadeFrom { key, stored }) = origin {
             (self.key, self.stored) = (key, Some(stored));
         }
         let gives = !self.heads && (status.is_success() || status == StatusCode::NOT_MODIFIED);
@@ -183,16 +183,11 @@ impl Recorder {
         let sums = &mut taken.sums;
         let is_absent = note.as_ref().is_some_and(Note::is_absent);
         match result {
-            meter::Result::Hit
-            | meter::Result::Revalidated
-            | meter::Result::Stale
-            | meter::Result::Collapsed => (sums.hits, sums.saved) = (sums.hits + 1, sums.saved + sent),
-            meter::Result::Miss | meter::Result::Pass => {
-                (sums.misses, sums.fetched) = (sums.misses + 1, sums.fetched + sent);
-            }
+            _ if result.is_hit() => (sums.hits, sums.saved) = (sums.hits + 1, sums.saved + sent),
+            _ if result.is_miss() => (sums.misses, sums.fetched) = (sums.misses + 1, sums.fetched + sent),
             meter::Result::Tunnel => sums.fetched += sent,
-            meter::Result::Own | meter::Result::Error if is_absent => {}
-            meter::Result::Own | meter::Result::Error => return,
+            _ if is_absent => {}
+            _ => return,
         }
         if let Some(note) = note {
             taken.add(note, sent);

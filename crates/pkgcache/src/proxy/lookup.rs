@@ -18,7 +18,7 @@ use crate::ecosystem::ruling::{Freshness, Ruling};
 use crate::error::explained;
 use crate::fetch::{self, Ask};
 use crate::observe::meter::{self, add};
-use crate::observe::record::Origin;
+use crate::observe::record::MadeFrom;
 use crate::response::body::{Body, End, Source};
 use crate::response::flight::{Flight, Growing, Stage};
 use crate::response::reply::{Question, own, reply};
@@ -550,7 +550,7 @@ impl Lookup {
         }
         // For the record of the entrance that it was asked for at, if that was one.
         let (key, stored) = (self.key.clone(), Arc::clone(&found.stored));
-        response.extensions_mut().insert(Origin { key, stored });
+        response.extensions_mut().insert(MadeFrom { key, stored });
         Some((response, served.result).into())
     }
 

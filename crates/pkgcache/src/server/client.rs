@@ -16,7 +16,8 @@ use crate::ecosystem::Package;
 use crate::ecosystem::ruling::{Freshness, Ruling};
 use crate::index::{self, Plan, login};
 use crate::observe::meter::{self, Line, Meter, add};
-use crate::observe::record::{Note, Origin, Visit};
+use crate::observe::record::{MadeFrom, Note, Visit};
+use crate::observe::uses::Wanted;
 use crate::proxy::lookup::{Handled, Lookup, UPSTREAM_FAILED};
 use crate::proxy::tunnel;
 use crate::response::body::Body;
@@ -128,9 +129,11 @@ impl Client {
             line.cache = own_status(response.headers());
             line
         });
-        let mut meter = Meter::new(Arc::clone(&self.cache.counts), result, line, busy);
+        let note = self.noted(&mut response);
+        let wanted = note.as_ref().filter(|note| !note.is_absent()).map(|note| Wanted::of(&note.key));
+        let mut meter = Meter::new(Arc::clone(&self.cache.counts), result, line, busy).of(wanted);
         if let Some(visit) = &self.visit {
-            meter = meter.noted_by(&visit.recorder, self.noted(&mut response));
+            meter = meter.noted_by(&visit.recorder, note);
         }
         if result == meter::Result::Tunnel {
             slot.put(meter);
@@ -163,6 +166,7 @@ impl Client {
         });
         let meter =
             Meter::new(Arc::clone(&self.cache.counts), meter::Result::Hit, line, Arc::clone(&self.busy));
+        let meter = meter.of((!plain.head_only).then(|| Arc::clone(&hit.place.spot.wanted)));
         add(&self.cache.counts.quick, 1);
         let end = if plain.head_only { 0 } else { hit.size };
         Some(ShortAnswer { head: hit.head.bytes.clone(), file: hit.file, at: 0, end, meter })
@@ -223,7 +227,7 @@ impl Client {
         }
         match method {
             Method::CONNECT => {
-                self.note(|| Note::of_tunnel(request.uri()));
+                self.note(Note::of_tunnel(request.uri()));
                 tunnel::connect(&self.cache, &config, request, self.end(slot)).await
             }
             Method::TRACE => self.refuse(405, "TRACE is not answered"),
@@ -409,11 +413,9 @@ impl Client {
         (response, result)
     }
 
-    /// Notes what the answer that is being made is of, where it came in at an entrance.
-    fn note(&self, note: impl FnOnce() -> Note) {
-        if self.visit.is_some() {
-            *self.noting.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(note()));
-        }
+    /// Notes what the answer that is being made is of.
+    fn note(&self, note: Note) {
+        *self.noting.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(note));
     }
 
     /// The same of a request that may be answered with what is stored. Of a HEAD, only that there
@@ -421,7 +423,7 @@ impl Client {
     fn note_lookup(&self, lookup: &Lookup) {
         let heads = lookup.method == Method::HEAD;
         if heads || lookup.method == Method::GET {
-            self.note(|| Note { heads, ..Note::of(lookup.key.clone()) });
+            self.note(Note { heads, ..Note::of(lookup.key.clone()) });
         }
     }
 
@@ -429,7 +431,8 @@ impl Client {
     fn note_planned(&self, lookup: &Lookup) {
         if let Some(note) = self.noting.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             note.key = lookup.key.clone();
-            note.flight = Some(lookup.flight_key());
+            // Only who takes notes waits for a fetch.
+            note.flight = self.visit.is_some().then(|| lookup.flight_key());
             note.changes = lookup.ruling.freshness != Freshness::Forever || lookup.ruling.generations > 0;
         }
     }
@@ -438,7 +441,7 @@ impl Client {
     /// that there is none.
     fn noted(&self, response: &mut Response<Body>) -> Option<Box<Note>> {
         let note = self.noting.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        let origin = response.extensions_mut().remove::<Origin>();
+        let origin = response.extensions_mut().remove::<MadeFrom>();
         note.answered(response.status(), origin).map(Box::new)
     }
 

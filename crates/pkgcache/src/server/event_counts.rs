@@ -1,17 +1,20 @@
-//! The counts by the minute, in events/.
+//! The counts by the minute: of all, by ecosystem and source, in events/; of each entry in
+//! packages/uses/.
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{Timestamp, Unit};
+use storekit::PackageId;
 use storekit::events::{Event, Kind};
 
 use crate::cache::Cache;
 use crate::error::explained;
 use crate::observe::meter::{Counts, Result, Sum, get};
+use crate::observe::uses::{Downloads, Origin, Taken, Tally};
 
 const TOOL: &str = "pkgcache";
 
-/// What was counted, as events.
+/// What was counted since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Sums {
     hits: Sum,
@@ -22,46 +25,72 @@ struct Sums {
 
 impl Sums {
     fn of(counts: &Counts) -> Self {
-        let sum = |results: &[Result]| {
-            let all = results.iter().map(|result| counts.of(*result));
-            all.fold(Sum::default(), |sum, it| Sum {
-                count: sum.count + it.count,
-                bytes: sum.bytes + it.bytes,
-            })
-        };
         Self {
-            hits: sum(&[Result::Hit, Result::Revalidated, Result::Stale, Result::Collapsed]),
-            misses: sum(&[Result::Miss, Result::Pass]),
+            hits: counts.of_all(Result::is_hit),
+            misses: counts.of_all(Result::is_miss),
             fetches: Sum { count: get(&counts.fetches), bytes: get(&counts.fetched_bytes) },
             damaged: Sum { count: get(&counts.damaged), bytes: 0 },
         }
     }
 
-    /// What has been added since `before`.
-    fn since(&self, before: &Self, now: Timestamp) -> Vec<Event> {
+    /// What has been added to this and was not told yet; it is told now.
+    fn tell(&self, told: &mut Self, now: Timestamp) -> Vec<Event> {
         let kinds = [
-            (Kind::Hit, self.hits, before.hits),
-            (Kind::Miss, self.misses, before.misses),
-            (Kind::Fetch, self.fetches, before.fetches),
-            (Kind::Damage, self.damaged, before.damaged),
+            (Kind::Hit, self.hits, &mut told.hits),
+            (Kind::Miss, self.misses, &mut told.misses),
+            (Kind::Fetch, self.fetches, &mut told.fetches),
+            (Kind::Damage, self.damaged, &mut told.damaged),
         ];
-        let grown = kinds.into_iter().filter(|(_, now, before)| now.count > before.count);
-        let event = |(kind, it, old): (_, Sum, Sum)| {
-            Event::counted(TOOL, kind, it.count - old.count, it.bytes - old.bytes, now)
+        let grown = kinds.into_iter().filter(|(_, all, told)| all.count > told.count);
+        let event = |(kind, all, told): (_, Sum, &mut Sum)| {
+            let (count, bytes) = (all.count - told.count, all.bytes.saturating_sub(told.bytes));
+            told.add(Sum { count, bytes });
+            Event::counted(TOOL, kind, count, bytes, now)
         };
         grown.map(event).collect()
     }
 }
 
+/// What came from one source, as events; requests are told then.
+fn of_origin((origin, tally): (&Origin, &Tally), told: &mut Sums, now: Timestamp) -> Vec<Event> {
+    told.hits.add(tally.hits);
+    told.misses.add(tally.misses);
+    let with_origin = |event| Event {
+        ecosystem: Some(origin.ecosystem.clone()),
+        source: Some(origin.source.clone()),
+        ..event
+    };
+    let sums = [(Kind::Hit, tally.hits), (Kind::Miss, tally.misses)].into_iter();
+    let counted = sums.filter(|(_, sum)| sum.count > 0);
+    let counted = counted.map(|(kind, sum)| Event::counted(TOOL, kind, sum.count, sum.bytes, now));
+    let downloads = downloads(Kind::Download, tally.downloads, now);
+    counted.chain(downloads).map(with_origin).collect()
+}
+
+/// What was asked for of one entry, as events. What was there and was fetched anew, since it had
+/// changed, is neither a hit nor a miss.
+fn of_entry((id, tally): (&PackageId, &Tally), now: Timestamp) -> Vec<Event> {
+    let hits = (tally.hits.count > 0)
+        .then(|| Event::counted(TOOL, Kind::Hit, tally.hits.count, tally.hits.bytes, now));
+    let misses = downloads(Kind::Miss, tally.new, now);
+    misses.into_iter().chain(hits).map(|event| Event { key: Some(id.to_string()), ..event }).collect()
+}
+
+/// `None` where nothing was downloaded. Seconds are whole milliseconds: shorter to write.
+fn downloads(kind: Kind, Downloads { count, bytes, seconds }: Downloads, now: Timestamp) -> Option<Event> {
+    let seconds = Some((seconds * 1000.0).ceil() / 1000.0);
+    (count > 0).then(|| Event { seconds, ..Event::counted(TOOL, kind, count, bytes, now) })
+}
+
 /// Writes the counts down every minute, and for the last time when this is dropped.
 pub(crate) struct EventCounts<'a> {
     cache: &'a Cache,
-    before: Sums,
+    told: Sums,
 }
 
 impl<'a> EventCounts<'a> {
     pub(crate) fn new(cache: &'a Cache) -> Self {
-        Self { cache, before: Sums::default() }
+        Self { cache, told: Sums::default() }
     }
 
     /// Goes on for ever.
@@ -73,19 +102,29 @@ impl<'a> EventCounts<'a> {
     }
 
     fn write(&mut self) {
-        let (sums, now) = (Sums::of(&self.cache.counts), Timestamp::now());
-        let events = self.cache.store.events();
-        let written = sums.since(&self.before, now).iter().try_for_each(|event| events.record_count(event));
-        let first = now.checked_sub(self.cache.config().keep_events).unwrap_or(now);
-        if let Err(error) = written.and_then(|()| events.forget_counts(TOOL, first)) {
+        // In this order: what is taken was counted before.
+        let (taken, now) = (self.cache.counts.uses.take(), Timestamp::now());
+        let (sums, fetched) = (Sums::of(&self.cache.counts), self.told.fetches.bytes);
+        if let Err(error) = self.note(&taken, &sums, now.round(Unit::Second).unwrap_or(now)) {
             let why = explained(&error);
             self.cache.outside.warning(&format!("the counts could not be written down: {why}"));
         }
-        let has_grown = sums.fetches.bytes > self.before.fetches.bytes;
-        self.before = sums;
-        if has_grown {
+        if self.told.fetches.bytes > fetched {
             self.cache.outside.grown(self.cache.store.root());
         }
+    }
+
+    fn note(&mut self, taken: &Taken, sums: &Sums, now: Timestamp) -> storekit::Result<()> {
+        let (events, uses) = (self.cache.store.events(), self.cache.store.packages().uses());
+        let mut counts: Vec<_> =
+            taken.origins.iter().flat_map(|it| of_origin(it, &mut self.told, now)).collect();
+        counts.extend(sums.tell(&mut self.told, now));
+        events.record_counts(&counts)?;
+        let of_entries: Vec<_> = taken.entries.iter().flat_map(|it| of_entry(it, now)).collect();
+        uses.record_counts(&of_entries)?;
+        let first = now.checked_sub(self.cache.config().keep_events).unwrap_or(now);
+        events.forget_counts(TOOL, first)?;
+        uses.forget_counts(TOOL, first)
     }
 }
 
@@ -99,14 +138,38 @@ impl Drop for EventCounts<'_> {
 mod tests {
     use super::*;
 
+    fn sum(count: u64, bytes: u64) -> Sum {
+        Sum { count, bytes }
+    }
+
     #[test]
     fn only_what_was_added_is_written() {
         let now = Timestamp::UNIX_EPOCH;
-        let sum = |count, bytes| Sum { count, bytes };
-        let before = Sums { hits: sum(3, 30), misses: sum(1, 10), ..Sums::default() };
+        let mut told = Sums { hits: sum(3, 30), misses: sum(1, 10), ..Sums::default() };
         let after = Sums { hits: sum(5, 50), misses: sum(1, 10), damaged: sum(1, 0), ..Sums::default() };
         let expected =
             [Event::counted(TOOL, Kind::Hit, 2, 20, now), Event::counted(TOOL, Kind::Damage, 1, 0, now)];
-        assert_eq!(after.since(&before, now), expected);
+        assert_eq!(after.tell(&mut told, now), expected);
+        assert_eq!(told, after);
+    }
+
+    #[test]
+    fn what_is_told_of_a_source_is_not_told_again() {
+        let (now, mut told) = (Timestamp::UNIX_EPOCH, Sums::default());
+        let origin = Origin { ecosystem: "npm".to_owned(), source: "files.example".to_owned() };
+        let downloads = Downloads { count: 1, bytes: 9, seconds: 0.00051 };
+        let tally = Tally { hits: sum(2, 20), downloads, new: downloads, ..Tally::default() };
+        let told_now = of_origin((&origin, &tally), &mut told, now);
+        let origins: Vec<_> = told_now.iter().map(|event| event.source.as_deref()).collect();
+        let kinds: Vec<_> = told_now.iter().map(|event| (event.kind, event.bytes, event.seconds)).collect();
+        assert_eq!(origins, [Some("files.example"); 2]);
+        let expected = [(Kind::Hit, Some(20), None), (Kind::Download, Some(9), Some(0.001))];
+        assert_eq!(kinds, expected);
+        // One more, of which nobody knows what it was for.
+        let all = Sums { hits: sum(3, 21), ..Sums::default() };
+        assert_eq!(all.tell(&mut told, now), [Event::counted(TOOL, Kind::Hit, 1, 1, now)]);
+        // One that is told of its source before all are counted is not told twice.
+        of_origin((&origin, &tally), &mut told, now);
+        assert_eq!(all.tell(&mut told, now), []);
     }
 }

@@ -32,6 +32,7 @@ use tokio::task::spawn_blocking;
 
 use crate::error::Result;
 use crate::observe::trace;
+use crate::observe::uses::Wanted;
 use crate::response::stored_head::Answer;
 use crate::store::head::Head;
 use crate::store::recent::Recent;
@@ -55,6 +56,8 @@ pub(crate) struct Spot {
     pub(crate) key: PackageKey,
     digest: Digest,
     path: Utf8PathBuf,
+    /// As it is counted.
+    pub(crate) wanted: Arc<Wanted>,
 }
 
 /// What is stored under a key.
@@ -143,7 +146,8 @@ impl Shelf {
     /// Where what belongs to the key is stored.
     #[must_use]
     pub(crate) fn spot(&self, key: PackageKey) -> Spot {
-        Spot { digest: key.digest(), path: self.packages.path(&key), key }
+        let (digest, path, wanted) = (key.digest(), self.packages.path(&key), Wanted::of(&key));
+        Spot { key, digest, path, wanted }
     }
 
     /// What is stored under the key. An entry that cannot be read counts as none.

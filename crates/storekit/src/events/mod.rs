@@ -10,6 +10,7 @@ mod rolled;
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::slice;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
@@ -62,6 +63,12 @@ pub struct Event {
     /// With how much this limit would have kept it: bytes, a number of images, or seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needed: Option<u64>,
+    /// Which kind of client packages were for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ecosystem: Option<String>,
+    /// Where packages are from: the host of their URL, and its port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
 }
 
 /// Kinds of events.
@@ -76,6 +83,9 @@ pub enum Kind {
     Save,
     /// An upstream was asked; `bytes` is what it sent.
     Fetch,
+    /// Packages came whole from `source`, and were stored: `bytes` in `seconds`, from the question
+    /// to the last byte of each. The bytes are in those of `Fetch`, too.
+    Download,
     /// An entry was removed by a collection; `bytes` is what only it held.
     Evict,
     /// Damaged bytes were found.
@@ -105,6 +115,8 @@ impl Event {
             tier: None,
             limit: None,
             needed: None,
+            ecosystem: None,
+            source: None,
         }
     }
 
@@ -113,7 +125,8 @@ impl Event {
     pub fn counted(tool: &str, kind: Kind, count: u64, bytes: u64, now: Timestamp) -> Self {
         let (count, bytes) = (Some(count), Some(bytes));
         let (key, seconds, tier, limit, needed) = (None, None, None, None, None);
-        Self { time: now, tool: tool.to_owned(), kind, key, bytes, seconds, count, tier, limit, needed }
+        let (tool, ecosystem, source) = (tool.to_owned(), None, None);
+        Self { time: now, tool, kind, key, bytes, seconds, count, tier, limit, needed, ecosystem, source }
     }
 }
 
@@ -121,11 +134,18 @@ impl Event {
 #[derive(Clone, Debug)]
 pub struct Events {
     folder: Utf8PathBuf,
+    /// All files together have no more bytes.
+    most: u64,
 }
 
 impl Events {
     pub(crate) fn new(folder: Utf8PathBuf) -> Self {
-        Self { folder }
+        Self { folder, most: ALL }
+    }
+
+    /// The same in half the room.
+    pub(crate) fn in_half_the_room(self) -> Self {
+        Self { most: self.most / 2, ..self }
     }
 
     /// Appends an event, in one write, so that several processes can. What makes the day's file too
@@ -134,16 +154,17 @@ impl Events {
     /// # Errors
     /// I/O errors; callers may well go on.
     pub fn record(&self, event: &Event) -> Result<()> {
-        self.append(event, &event.time.strftime("%Y-%m-%d.ndjson").to_string())
+        self.append(slice::from_ref(event), &event.time.strftime("%Y-%m-%d.ndjson").to_string())
     }
 
-    /// Appends a count by the minute, to a file of the tool's own: they are many, and kept for a
-    /// shorter time.
+    /// Appends the counts of one minute, all of one tool, to a file of the tool's own: they are
+    /// many, and kept for a shorter time.
     ///
     /// # Errors
     /// I/O errors; callers may well go on.
-    pub fn record_count(&self, event: &Event) -> Result<()> {
-        self.append(event, &format!("{}.{}.ndjson", event.time.strftime("%Y-%m-%d"), event.tool))
+    pub fn record_counts(&self, events: &[Event]) -> Result<()> {
+        let Some(first) = events.first() else { return Ok(()) };
+        self.append(events, &format!("{}.{}.ndjson", first.time.strftime("%Y-%m-%d"), first.tool))
     }
 
     /// Removes the tool's files of counts that are of days before `first`.
@@ -160,11 +181,10 @@ impl Events {
         Ok(())
     }
 
-    fn append(&self, event: &Event, name: &str) -> Result<()> {
+    fn append(&self, events: &[Event], name: &str) -> Result<()> {
         fs::create_dir_all(&self.folder).at("create", &self.folder)?;
         let path = self.folder.join(name);
-        let mut line = serde_json::to_vec(event).map_err(std::io::Error::from).at("write", &path)?;
-        line.push(b'\n');
+        let lines = rolled::text(events, &path)?;
         let (mut file, mut length) = open(&path)?;
         if length >= DAY {
             drop(file);
@@ -174,7 +194,7 @@ impl Events {
         if length >= DAY {
             return Ok(());
         }
-        file.write_all(&line).at("write", &path)?;
+        file.write_all(&lines).at("write", &path)?;
         drop(file);
         // What goes wrong with that is tried again.
         if length == 0 {
@@ -205,7 +225,7 @@ impl Events {
             bytes += fs::metadata(&path).map_or(0, |metadata| metadata.len());
             // Counts are removed by the tool that keeps them.
             let is_old = is_of_a_day(name) && first_kept.is_some_and(|first| day < *first);
-            if is_old || bytes > ALL {
+            if is_old || bytes > self.most {
                 remove(&path)?;
             }
         }
@@ -287,7 +307,7 @@ mod tests {
         let key: crate::Key = "k".parse().unwrap();
         events.record(&Event::new("imgtar", Kind::Hit, &key, day("01"))).unwrap();
         for date in ["01", "02", "03"] {
-            events.record_count(&Event::counted("pkgcache", Kind::Fetch, 7, 100, day(date))).unwrap();
+            events.record_counts(&[Event::counted("pkgcache", Kind::Fetch, 7, 100, day(date))]).unwrap();
         }
         events.forget_counts("pkgcache", day("02")).unwrap();
         let left: Vec<_> = events.read().unwrap().iter().map(|it| (it.kind, it.count)).collect();

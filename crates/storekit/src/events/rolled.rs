@@ -4,6 +4,7 @@
 //! that an eviction stands before what was wanted again because of it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 
@@ -30,6 +31,7 @@ struct Same {
     tool: String,
     key: Option<String>,
     tier: Option<String>,
+    origin: (Option<String>, Option<String>),
 }
 
 /// Rolls a file up, unless another process is at it, or it was and has less than half as much again
@@ -72,11 +74,7 @@ fn rolled(file: &File, path: &Utf8Path) -> Result<Vec<u8>> {
     lines(file, path, |event| add(&mut sums, event))?;
     let mut events: Vec<_> = sums.into_values().collect();
     events.sort_by_key(|event| event.time);
-    let mut lines = Vec::new();
-    for event in events {
-        serde_json::to_writer(&mut lines, &event).map_err(std::io::Error::from).at("write", path)?;
-        lines.push(b'\n');
-    }
+    let mut lines = text(&events, path)?;
     let too_many = lines.len().saturating_sub(MOST);
     let cut = lines.iter().skip(too_many).position(|byte| *byte == b'\n').map_or(0, |at| too_many + at + 1);
     let lines = if too_many > 0 { lines.split_off(cut) } else { lines };
@@ -87,12 +85,25 @@ fn rolled(file: &File, path: &Utf8Path) -> Result<Vec<u8>> {
     Ok(text)
 }
 
+/// The events, each a line; `path` is for the message only.
+pub(super) fn text(events: &[Event], path: &Utf8Path) -> Result<Vec<u8>> {
+    let mut lines = Vec::new();
+    for event in events {
+        serde_json::to_writer(&mut lines, event).map_err(std::io::Error::from).at("write", path)?;
+        lines.push(b'\n');
+    }
+    Ok(lines)
+}
+
 fn add(sums: &mut BTreeMap<Same, Event>, event: Event) {
-    let Event { kind, tool, key, tier, .. } = event.clone();
-    let Some(sum) = sums.get_mut(&Same { kind, tool: tool.clone(), key: key.clone(), tier: tier.clone() })
-    else {
-        sums.insert(Same { kind, tool, key, tier }, event);
-        return;
+    let kind = event.kind;
+    let Event { tool, key, tier, ecosystem, source, .. } = event.clone();
+    let sum = match sums.entry(Same { kind, tool, key, tier, origin: (ecosystem, source) }) {
+        Entry::Occupied(sum) => sum.into_mut(),
+        Entry::Vacant(new) => {
+            new.insert(event);
+            return;
+        }
     };
     sum.count = Some(times(sum).saturating_add(times(&event)));
     sum.bytes = both(sum.bytes, event.bytes, u64::saturating_add);

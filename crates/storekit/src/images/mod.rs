@@ -45,7 +45,7 @@ const KEYS_IN_STORE: &str = "images/keys";
 /// No record of what a build fetched is larger: 64 MiB.
 pub const FETCHED_CAP: u64 = 64 << 20;
 /// A use is stamped again only when the last stamp is older than this.
-pub(crate) const STAMP_EVERY: Duration = Duration::from_secs(300);
+pub const STAMP_EVERY: Duration = Duration::from_secs(300);
 
 /// The folders in which writers leave unfinished files.
 const FOLDERS: [&str; 6] = ["blobs/sha256", "keys", "inputs", "fetched", "pins", ""];

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::Digest;
 use crate::checksum::Checksum;
 use crate::error::{Error, Result};
+use crate::packages::id::PackageId;
 
 /// The version of the format; a newer one is refused.
 pub const VERSION: u64 = 1;
@@ -203,6 +204,12 @@ impl PackageKey {
     pub fn of_given(&self) -> Self {
         let url = self.url.rsplit_once(GIVEN).map_or(self.url.as_str(), |(url, _)| url);
         Self { url: url.to_owned(), ..self.clone() }
+    }
+
+    /// What events call the entry.
+    #[must_use]
+    pub fn id(&self) -> PackageId {
+        PackageId::of(&self.digest())
     }
 
     /// Where the entry's file is, below `packages/entries`.

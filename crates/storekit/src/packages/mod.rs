@@ -9,6 +9,7 @@
 
 mod collect;
 pub mod entry;
+mod id;
 pub mod index;
 mod needed;
 
@@ -23,11 +24,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::blobs::{Blobs, Lease};
 use crate::digest::{Digest, Hasher};
 use crate::error::{At, Error, Result};
+use crate::events::Events;
 use crate::files::replace::{self, Durability, Staged};
 use crate::images::{STAMP_EVERY, stamp_now};
 use crate::packages::entry::{CAP, MOST_RESPONSES, PackageEntry, PackageKey};
 use crate::store::Store;
 
+pub use id::PackageId;
 pub use needed::NeededBodies;
 
 /// The package downloads of a store.
@@ -68,6 +71,14 @@ impl Packages {
     #[must_use]
     pub fn blobs(&self) -> Blobs {
         Blobs::new(self.folder().join("blobs/sha256"), self.store.trash(), Durability::Unsynced)
+    }
+
+    /// What was asked for, by the minute or the day: `hit` (from what is stored) and `miss`
+    /// (fetched, for it was not stored) of entries, by their [`PackageId`]. See FORMAT.md, "Uses of
+    /// packages".
+    #[must_use]
+    pub fn uses(&self) -> Events {
+        Events::new(self.folder().join("uses")).in_half_the_room()
     }
 
     /// Makes the folders where they are missing. A writer calls it first.

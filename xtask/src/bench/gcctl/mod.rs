@@ -177,6 +177,14 @@ impl Place<'_> {
             memory: Some(30),
             contenders: vec![ours, Contender::new("du -s", Cmd::new("du").arg("-s").path(&store))],
         };
-        self.race(&race, out)
+        let within = self.race(&race, out)?;
+        let what_if = self.gcctl("what-if", &store).args(["--max-size", "1GB", "--days", "3650"]);
+        let race = Race {
+            title: format!("play {count} hits of images and as many of packages again"),
+            rounds: ROUNDS,
+            memory: Some(MEMORY),
+            contenders: vec![Contender::new("gcctl what-if", what_if)],
+        };
+        Ok(within & self.race(&race, out)?)
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use camino::Utf8Path;
 use storekit::oci::{CONFIG, MANIFEST};
-use storekit::{Digest, Event, Key, Kind, PackageKey, Store};
+use storekit::{Digest, Event, Key, Kind, PackageId, PackageKey, Store};
 
 /// Bytes on disk of a package: a block of its entry's, and one of its body's.
 pub(super) const EACH: u64 = 8192;
@@ -127,6 +127,23 @@ pub(super) fn events(folder: &Utf8Path, count: u32) -> io::Result<()> {
         let key: Key = key(number % KEYS).parse().map_err(io::Error::other)?;
         let hit = Event { seconds: Some(12.5), ..Event::new("imgtar", Kind::Hit, &key, time) };
         events.record(&hit).map_err(io::Error::other)?;
+    }
+    uses(folder, count)
+}
+
+/// As many hits of packages, of fifty times as many keys, as pkgcache notes them: some each minute.
+fn uses(folder: &Utf8Path, count: u32) -> io::Result<()> {
+    let uses = store(folder)?.packages().uses();
+    let a_minute = 1000.min(count.max(1));
+    for minute in 0..count / a_minute {
+        let day = 1 + u64::from(minute) * u64::from(DAYS) / u64::from((count / a_minute).max(1));
+        let time = format!("2026-04-{day:02}T03:{:02}:00Z", minute % 60).parse().map_err(io::Error::other)?;
+        let hit = |number: u32| Event {
+            key: Some(PackageId::of(&Digest::of(&(number % (KEYS * 50)).to_le_bytes())).to_string()),
+            ..Event::counted("pkgcache", Kind::Hit, 1, 100_000, time)
+        };
+        let hits: Vec<_> = (minute * a_minute..(minute + 1) * a_minute).map(hit).collect();
+        uses.record_counts(&hits).map_err(io::Error::other)?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod info;
 mod kinds;
+mod measured;
 mod notes;
 mod report;
 mod thrash;

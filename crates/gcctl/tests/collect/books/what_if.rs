@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use storekit::{Event, Kind};
 
+use crate::packages::key;
 use crate::scratch::Scratch;
 
 /// `"save a, hit b"`: one event a minute, the last one now. A build takes a minute.
@@ -47,8 +48,10 @@ fn a_larger_limit_is_compared_with_a_smaller_one_and_with_the_bound() {
     let table = scratch.run("what-if --max-size 50kB --order cost").ends(0).stdout();
     assert_eq!(
         table,
-        " LIMIT  WHAT                               ASKED  HITS  SAVED\n     -  as it was recorded                     6     1  1 min\n\
-         50.0kB  what is cheap to build goes first      6     4  4 min\n50.0kB  no order could save more               6     4  4 min\n"
+        " LIMIT  WHAT                                    IMAGES  PACKAGES  SAVED\n\
+         \x20    -  as it was recorded                         1/6         -  1 min\n\
+         50.0kB  what is cheap to have again goes first     4/6         -  4 min\n\
+         50.0kB  no order could save more                   4/6         -  4 min\n"
     );
     scratch.run("what-if").ends(2);
 }
@@ -58,4 +61,33 @@ fn where_nothing_is_on_record_that_is_said() {
     let scratch = Scratch::new();
     let ran = scratch.three().run("what-if --max-size 1GB").ends(0).says("nothing is on record");
     assert_eq!(ran.stdout(), "");
+}
+
+/// Packages are played by their uses, with what they take in the store and took to fetch.
+#[test]
+fn packages_are_played_too() {
+    let scratch = Scratch::new();
+    scratch.store_packages(&["python x 30 a", "npm y 40 b"]);
+    let (x, y) = (key("python", "x").id(), key("npm", "y").id());
+    let uses = scratch.store.packages().uses();
+    let begin = Timestamp::now() - SignedDuration::from_mins(60);
+    for (minute, kind, id, seconds) in [
+        (0, Kind::Miss, x, Some(30.0)),
+        (10, Kind::Miss, y, Some(2.0)),
+        (20, Kind::Hit, x, None),
+        (30, Kind::Hit, y, None),
+    ] {
+        let event = Event::counted("pkgcache", kind, 1, 9000, begin + SignedDuration::from_mins(minute));
+        uses.record_counts(&[Event { key: Some(id.to_string()), seconds, ..event }]).unwrap();
+    }
+    let lines = scratch.run("what-if --max-size 30kB --max-size 5kB --json").ends(0).rows();
+    let of = |at: usize| {
+        (lines[at]["packages-hits"].as_u64().unwrap(), lines[at]["saved-seconds"].as_f64().unwrap())
+    };
+    assert_eq!((of(0), of(1), of(2)), ((2, 32.0), (2, 32.0), (2, 32.0)), "{lines:?}");
+    assert_eq!(of(3), (0, 0.0), "neither fits");
+    assert!(lines.iter().all(|line| line["packages-asked"] == 4 && line["asked"] == 0));
+    assert_eq!((&lines[0]["rate"], &lines[0]["rate-of"]), (&10_000_000.0.into(), &"assumed".into()));
+    let table = scratch.run("what-if --max-size 30kB").ends(0).stdout();
+    assert!(table.contains("2/4") && table.contains("32 s"), "{table}");
 }

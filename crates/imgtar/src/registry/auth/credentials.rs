@@ -18,8 +18,8 @@ use serde::Deserialize;
 use storekit::oci::null_is_empty;
 
 use crate::error::registry::Error;
-use crate::format::reference::DOCKER_HUB;
 use crate::registry::auth::helper;
+use storekit::reference::DOCKER_HUB;
 
 /// No such file is larger.
 const CAP: u64 = 1 << 20;

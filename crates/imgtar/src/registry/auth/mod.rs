@@ -24,9 +24,9 @@ use super::retry::Failure;
 use super::transport::{Answer, Request, RequestBody, Transport};
 use super::url::{Origin, Url, escape};
 use crate::error::registry::Error;
-use crate::format::reference::DOCKER_HUB;
 use crate::registry::auth::challenge::Challenge;
 use crate::registry::auth::credentials::{Credential, FoundCredential};
+use storekit::reference::DOCKER_HUB;
 
 /// The host that hands out docker.io's tokens: the one pair of names that is known here.
 const HUB_REALM: &str = "auth.docker.io";

@@ -507,6 +507,8 @@ fn what_refers_to_a_removed_image_goes_with_it() {
     session.store().images().pin(&"r0".parse().unwrap()).unwrap();
     session.run("rm other").ok();
     assert_eq!(keys(), ["r0", "r1"]);
+    session.run("rm r0").ends(1).says("`r0` is pinned, and stays: `gcctl unpin r0` lets it go");
+    assert_eq!(keys(), ["r0", "r1"]);
     session.store().images().unpin(&"r0".parse().unwrap()).unwrap();
     apart(&session);
     let registry = session.serve("");

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use imgtar::Error;
-use imgtar::format::reference::Reference;
 use imgtar::registry::pull::Wanted;
 use imgtar::registry::push::Options;
 use imgtar::registry::{self, Config, Credentials, Patience, Pulled, Pushed};
 use larder_tests::until;
 use serde_json::json;
+use storekit::Reference;
 use storekit::{Digest, Store};
 
 use crate::kit::remotes::{Fake, Reply};

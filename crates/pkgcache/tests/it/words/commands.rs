@@ -220,9 +220,32 @@ fn the_counts_are_written_down() {
     proxy.signal("TERM");
     assert_eq!(proxy.wait(), Some(0));
     let events = proxy.store().events().read().unwrap();
-    let count = |kind| events.iter().find(|event| event.kind == kind).and_then(|event| event.count);
+    let find = |kind| events.iter().find(|event| event.kind == kind).unwrap();
+    let count = |kind| find(kind).count;
     assert_eq!((count(storekit::Kind::Miss), count(storekit::Kind::Fetch)), (Some(1), Some(1)), "{events:?}");
-    assert!(count(storekit::Kind::Hit).unwrap() >= 1);
+    assert_eq!(events.iter().filter(|event| event.kind == storekit::Kind::Hit).count(), 1, "{events:?}");
+    // How long the upstream took is on record with the source, and which entry it was beside that.
+    let mut keys = Vec::new();
+    let each = &mut |it: storekit::FoundPackage| {
+        keys.push(it.entry?.key);
+        Ok::<_, storekit::Error>(())
+    };
+    proxy.store().packages().each(each).unwrap();
+    let [entry] = keys.as_slice() else { panic!("{keys:?}") };
+    let download = find(storekit::Kind::Download);
+    assert_eq!((download.bytes, download.count), (Some(4), Some(1)));
+    assert!(download.seconds.is_some_and(|seconds| seconds > 0.0 && seconds < 60.0), "{download:?}");
+    for event in [download, find(storekit::Kind::Hit), find(storekit::Kind::Miss)] {
+        let origin = (event.ecosystem.as_deref(), event.source.as_deref());
+        assert_eq!(origin, (Some(entry.ecosystem.as_str()), Some(entry.source.as_str())));
+    }
+    let uses = proxy.store().packages().uses().read().unwrap();
+    let id = entry.id().to_string();
+    assert!(uses.iter().all(|event| event.key.as_deref() == Some(id.as_str())), "{uses:?}");
+    let counts: Vec<_> = uses.iter().map(|event| (event.kind, event.count)).collect();
+    let hits = count(storekit::Kind::Hit);
+    assert_eq!(counts, [(storekit::Kind::Miss, Some(1)), (storekit::Kind::Hit, hits)]);
+    assert!(hits.unwrap() >= 1 && uses[0].bytes == Some(4) && uses[0].seconds == download.seconds);
 }
 
 #[test]

@@ -224,7 +224,7 @@ fn a_replay_gives_what_was_given_and_what_was_not_there_is_not_there_again() {
     let (origin, session) = (Origin::new(script), session());
     let get = |paths: &str| {
         format!(
-            "for path in {paths}; do curl -s -w ' %{{http_code}}\\n' \"$LARDER_PKGCACHE_URL/a/$path\"; done; echo $LARDER_PKGCACHE_URL"
+            "for path in {paths}; do curl -s -o /dev/null -w '%{{http_code}}\\n' \"$LARDER_PKGCACHE_URL/a/$path\"; done; echo $LARDER_PKGCACHE_URL"
         )
     };
     let replay = |record: &str, paths: &str| {

@@ -10,9 +10,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
-use storekit::Digest;
+use thiserror::Error;
 
-use crate::error::{Error, Result};
+use crate::{Digest, Key, printable};
 
 /// The registry of names that have none.
 pub const DOCKER_HUB: &str = "docker.io";
@@ -20,6 +20,19 @@ pub const DOCKER_HUB: &str = "docker.io";
 const LATEST: &str = "latest";
 /// No repository's path is longer.
 const LONGEST: usize = 255;
+
+/// Text that is not a reference to an image.
+#[derive(Clone, Debug, PartialEq, Eq, Error, miette::Diagnostic)]
+#[error("`{}` is not a reference to an image: {reason}", printable(.text))]
+#[diagnostic(
+    code(storekit::not_a_reference),
+    help("write NAME, HOST/NAME:TAG or HOST/NAME@sha256:…, such as `registry.example/team/app:1`")
+)]
+pub struct NotAReference {
+    text: String,
+    /// Which rule it breaks.
+    pub reason: &'static str,
+}
 
 /// An image in a registry. It always has a registry and a repository, and a tag, a digest or both.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -85,10 +98,10 @@ impl Reference {
 }
 
 impl FromStr for Reference {
-    type Err = Error;
+    type Err = NotAReference;
 
-    fn from_str(text: &str) -> Result<Self> {
-        let bad = |reason| Error::BadReference { text: text.chars().take(300).collect(), reason };
+    fn from_str(text: &str) -> Result<Self, NotAReference> {
+        let bad = |reason| NotAReference { text: text.chars().take(300).collect(), reason };
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => {
                 (rest, Some(digest.parse().map_err(|_| bad("what follows `@` is not a sha256 digest"))?))
@@ -100,7 +113,7 @@ impl FromStr for Reference {
             Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
             _ => (rest, None),
         };
-        if tag.is_some_and(|tag| tag.parse::<storekit::Key>().is_err()) {
+        if tag.is_some_and(|tag| tag.parse::<Key>().is_err()) {
             return Err(bad("its tag has characters that no tag may have, or is too long"));
         }
         let (registry, repository) = split(path);
@@ -158,12 +171,13 @@ fn is_registry(text: &str) -> bool {
     host.len() <= LONGEST && host.split('.').all(label) && port.is_none_or(is_port)
 }
 
-fn is_port(text: &str) -> bool {
+/// A port's number, from 1.
+pub(crate) fn is_port(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 /// `[a-z0-9]+`, joined by one `.`, one or two `_`, or any number of `-`.
-fn is_component(part: &str) -> bool {
+pub(crate) fn is_component(part: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let ends = |byte: Option<&u8>| byte.is_some_and(|byte| word(*byte));
     let joined = |between: &&[u8]| {

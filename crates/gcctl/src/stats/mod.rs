@@ -1,5 +1,7 @@
 //! How well the caches did, by day: what bakes found and where, what they had to build, and what
-//! package clients were served. Pure.
+//! package clients were served; and of which images and sources ([`parts`]). Pure.
+
+mod parts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,6 +11,10 @@ use serde::Serialize;
 use storekit::{ByteSize, Event, Kind};
 use toolkit::words::took;
 use toolkit::{Align, Table};
+
+use crate::rates::Rates;
+
+pub use parts::{OfImage, OfSource, Parts, image_table, source_table};
 
 /// The tool that notes bakes, and the one that notes packages.
 const BAKES: &str = "larder";
@@ -33,6 +39,11 @@ pub struct Sum {
     pub package_misses: u64,
     /// Bytes that upstreams sent.
     pub fetched_bytes: u64,
+    /// Seconds of fetching that hits made needless, by the rates of their sources.
+    pub package_saved_seconds: f64,
+    /// The bytes of hits, by ecosystem and source.
+    #[serde(skip)]
+    served: BTreeMap<(String, String), u64>,
 }
 
 /// What happened, by day.
@@ -78,10 +89,21 @@ impl Stats {
             Kind::Hit => {
                 sum.package_hits = sum.package_hits.saturating_add(count);
                 sum.package_hit_bytes = sum.package_hit_bytes.saturating_add(bytes);
+                let served = sum.served.entry(parts::origin(event)).or_default();
+                *served = served.saturating_add(bytes);
             }
             Kind::Miss => sum.package_misses = sum.package_misses.saturating_add(count),
             Kind::Fetch => sum.fetched_bytes = sum.fetched_bytes.saturating_add(bytes),
             _ => {}
+        }
+    }
+
+    /// Works out what hits of packages saved, by these rates.
+    pub fn settle(&mut self, rates: &Rates) {
+        for sum in self.0.values_mut() {
+            let saved =
+                sum.served.iter().map(|((kind, source), bytes)| rates.of(kind, source).seconds(*bytes));
+            sum.package_saved_seconds = saved.sum();
         }
     }
 
@@ -108,6 +130,7 @@ impl Stats {
             all.package_hit_bytes = all.package_hit_bytes.saturating_add(sum.package_hit_bytes);
             all.package_misses += sum.package_misses;
             all.fetched_bytes = all.fetched_bytes.saturating_add(sum.fetched_bytes);
+            all.package_saved_seconds += sum.package_saved_seconds;
         }
         all
     }
@@ -163,6 +186,7 @@ impl Stats {
                 ("REQUESTS", Align::Right),
                 ("HITS", Align::Right),
                 ("SERVED", Align::Right),
+                ("SAVED", Align::Right),
                 ("FETCHED", Align::Right),
             ]);
             for (day, sum) in &rows {
@@ -172,6 +196,7 @@ impl Stats {
                     all.to_string(),
                     percent(share(sum.package_hits, all)),
                     ByteSize(sum.package_hit_bytes).to_string(),
+                    span(sum.package_saved_seconds),
                     ByteSize(sum.fetched_bytes).to_string(),
                 ]);
             }
@@ -237,7 +262,7 @@ mod tests {
             one(Kind::Miss, 2, 0, "2026-01-02T23:59:59Z", None),
             one(Kind::Save, 2, 700, "2026-01-02T23:59:59Z", Some("team")),
             one(Kind::Hit, 5, 0, "2026-01-03T00:00:00Z", Some("machine")),
-            Event::counted(PACKAGES, Kind::Hit, 30, 3000, at("2026-01-03T00:00:00Z")),
+            Event::counted(PACKAGES, Kind::Hit, 30, 30_000_000, at("2026-01-03T00:00:00Z")),
             Event::counted(PACKAGES, Kind::Miss, 10, 0, at("2026-01-03T00:00:00Z")),
             // Of one image: that is counted by its bake.
             Event::new("imgtar", Kind::Hit, &"k".parse().unwrap(), at("2026-01-03T00:00:00Z")),
@@ -262,7 +287,8 @@ mod tests {
 
     #[test]
     fn people_get_a_table_of_each_kind() {
-        let stats = stats();
+        let mut stats = stats();
+        stats.settle(&Rates::default());
         let tables: Vec<_> = stats.tables(&stats.together()).iter().map(|table| table.text(false)).collect();
         assert_eq!(
             tables,
@@ -271,10 +297,10 @@ mod tests {
                  2026-01-02       5   60 %  machine 2, team 1      2  1 min  2.20kB\n\
                  2026-01-03       5  100 %  machine 5              0      -      0B\n\
                  together        10   80 %  machine 7, team 1      2  1 min  2.20kB\n",
-                "DAY         REQUESTS  HITS  SERVED  FETCHED\n\
-                 2026-01-02         0     -      0B       0B\n\
-                 2026-01-03        40  75 %  3.00kB       0B\n\
-                 together          40  75 %  3.00kB       0B\n",
+                "DAY         REQUESTS  HITS  SERVED  SAVED  FETCHED\n\
+                 2026-01-02         0     -      0B      -       0B\n\
+                 2026-01-03        40  75 %  30.0MB    3 s       0B\n\
+                 together          40  75 %  30.0MB    3 s       0B\n",
             ]
         );
     }
