@@ -7,7 +7,7 @@
 //!
 //! - [`Session`]: a folder with a store and a home of its own, [`Ran`]: what a command gave.
 //! - [`Server`]: a process that says where it listens; [`http`]: a server that a test plays, a
-//!   client; [`Daemon`], [`DockerRegistry`], [`Rclone`]: other people's, of a test's own.
+//!   client; [`Daemon`], [`DockerRegistry`], [`Rclone`], [`Moto`]: other people's, of a test's own.
 //! - [`guide`]: plays a guide for people, line by line.
 //! - [`have`]: the parts that a machine may lack. [`until()`]: waits for what happens.
 #![expect(clippy::missing_panics_doc, reason = "whatever goes wrong here fails the test")]
@@ -17,6 +17,7 @@ pub mod docker_registry;
 pub mod guide;
 pub mod http;
 pub mod isolation;
+pub mod moto;
 pub mod mount;
 pub mod parts;
 pub mod process;
@@ -31,6 +32,7 @@ pub mod until;
 pub use daemon::Daemon;
 pub use docker_registry::DockerRegistry;
 pub use isolation::{isolate, sh, stand_in, write};
+pub use moto::Moto;
 pub use mount::Mount;
 pub use parts::{Part, have, not_run};
 pub use process::{signal, until_it_listens, until_it_waits};

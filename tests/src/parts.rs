@@ -22,6 +22,8 @@ pub const PIP: &str = "python/bin/pip";
 pub const UV: &str = "python/bin/uv";
 /// The Python there that has `huggingface_hub`.
 pub const HUGGINGFACE: &str = "models/bin/python";
+/// moto's object store there.
+pub const MOTO: &str = "moto/bin/moto_server";
 /// npm there, for node.
 pub const NPM: &str = "node/node_modules/npm/bin/npm-cli.js";
 /// pnpm there, for node.
@@ -44,6 +46,8 @@ pub enum Part {
     Registry,
     /// rclone, whose object store is started by the test itself.
     Rclone,
+    /// moto, whose object store is started by the test itself.
+    Moto,
     /// skopeo.
     Skopeo,
     /// b3sum.
@@ -66,6 +70,8 @@ pub enum Part {
     Nginx,
     /// openssl, for certificates.
     Openssl,
+    /// Go's own command.
+    Go,
     /// OpenSSH's agent, and what makes keys for it.
     Ssh,
     /// strace, and the right to trace a process of one's own.
@@ -262,6 +268,7 @@ impl Part {
             Self::Podman => succeeds("podman", &["info"]),
             Self::Registry => succeeds("docker-registry", &["--version"]),
             Self::Rclone => succeeds("rclone", &["version"]),
+            Self::Moto => installed(MOTO).is_file(),
             Self::Skopeo => succeeds("skopeo", &["--version"]),
             Self::B3sum => succeeds("b3sum", &["--version"]),
             Self::Git => succeeds("git", &["--version"]),
@@ -272,6 +279,7 @@ impl Part {
             Self::Curl => succeeds("curl", &["--version"]),
             Self::Nginx => succeeds("nginx", &["-v"]),
             Self::Openssl => succeeds("openssl", &["version"]),
+            Self::Go => succeeds("go", &["version"]),
             Self::Ssh => ["ssh-agent", "ssh-add", "ssh-keygen"].iter().all(|name| on_path(name).is_some()),
             Self::Strace => succeeds("strace", &["-o", "/dev/null", "true"]),
             Self::CacheTests => !cache_tests().is_empty(),
@@ -319,6 +327,7 @@ impl fmt::Display for Part {
             Self::Podman => "`podman`",
             Self::Registry => "`docker-registry`",
             Self::Rclone => "`rclone`, as `.ci/run` installs it",
+            Self::Moto => "`moto_server`, as `.ci/run` installs it",
             Self::Skopeo => "`skopeo`",
             Self::B3sum => "`b3sum`",
             Self::Git => "`git`",
@@ -329,6 +338,7 @@ impl fmt::Display for Part {
             Self::HuggingFace => "the Python package `huggingface_hub`, as `.ci/run` installs it",
             Self::Nginx => "`nginx`",
             Self::Openssl => "`openssl`",
+            Self::Go => "`go`",
             Self::Ssh => "OpenSSH's `ssh-agent`, `ssh-add` and `ssh-keygen`",
             Self::Strace => "`strace`, with the right to trace",
             Self::CacheTests => "the npm package `http-cache-tests`, as `.ci/run` installs it",

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Uri};
 use storekit::{Digest, PackageKey, Store};
 
 use crate::config::Config;
+use crate::config::changes::Changes;
 use crate::config::target::{self, Target};
 use crate::ecosystem::Ecosystem;
 use crate::ecosystem::path::canonical;
@@ -19,13 +20,16 @@ use crate::observe::access_log::AccessLog;
 use crate::observe::meter::Counts;
 use crate::observe::refusals::Refusals;
 use crate::outside::Outside;
+use crate::remote::Remote;
 use crate::response::flight::Flights;
 use crate::store::Shelf;
 use crate::store::recent_targets::RecentTargets;
 use crate::store::replayed::Replayed;
 use crate::upstream::breaker::Need;
+use crate::upstream::distrust::Distrust;
 use crate::upstream::tokens::Tokens;
 use crate::upstream::{Route, Upstreams};
+use crate::wire::crowd::Crowd;
 use crate::wire::queues::Queues;
 
 /// After the entries were read for what was refused, they are not read for so many times as long.
@@ -45,8 +49,14 @@ pub(crate) struct Cache {
     pub(crate) flights: Flights,
     /// Connections to upstreams.
     pub(crate) upstreams: Upstreams,
+    /// The bucket that several caches share.
+    pub(crate) remote: Option<Arc<Remote>>,
+    /// Which server of several is asked first.
+    pub(crate) distrust: Distrust,
     /// What registries let clients in with.
     pub(crate) tokens: Tokens,
+    /// Which places are taken, by clients and at mounts.
+    pub(crate) crowd: Crowd,
     /// What clients have not taken yet.
     pub(crate) queues: Queues,
     /// What is counted.
@@ -91,15 +101,21 @@ impl Cache {
         let access = access_log(&config, &outside)?;
         let name = random().map_err(|source| Error::System { doing: "read random bytes", source })?;
         let via = format!("1.1 pkgcache-{name:08x}");
+        let (counts, packages) = (Arc::<Counts>::default(), store.packages());
+        let remote =
+            config.remote.clone().and_then(|remote| Remote::new(remote, packages, &counts, &outside));
         Ok(Self {
             shelf: Shelf::new(store.packages()),
             store,
             places: RecentTargets::default(),
             flights: Flights::default(),
             upstreams: Upstreams::new(Arc::clone(&outside)),
+            remote,
+            distrust: Distrust::default(),
             tokens: Tokens::default(),
+            crowd: Crowd::default(),
             queues: Queues::default(),
-            counts: Arc::default(),
+            counts,
             refusals: Refusals::default(),
             refused: Mutex::default(),
             access: RwLock::new(access),
@@ -129,22 +145,28 @@ impl Cache {
     }
 
     /// Sets something else from now on. The access log is opened anew, so that one that was moved
-    /// away can go. Returns the settings that are another and hold only for a process that begins.
+    /// away can go. Returns what has changed.
     ///
     /// # Errors
     /// An access log that cannot be opened; nothing is changed then.
-    pub(crate) fn reconfigure(&self, mut config: Config) -> Result<Vec<&'static str>> {
+    pub(crate) fn reconfigure(&self, mut config: Config) -> Result<Changes> {
         let old = self.config();
-        let fixed = [
-            ("listen", config.listen != old.listen),
-            ("max-connections", config.limits.connections != old.limits.connections),
-        ];
-        config.listen = old.listen;
+        let changes = Changes::between(&old, &config);
+        config.remote.clone_from(&old.remote);
+        config.listen = old.listen.clone();
+        config.socket_mode = old.socket_mode;
         config.limits.connections = old.limits.connections;
         let access = access_log(&config, &self.outside)?;
         *self.access.write().unwrap_or_else(PoisonError::into_inner) = access;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
-        Ok(fixed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect())
+        Ok(changes)
+    }
+
+    /// What stands under the key, if it is from an upstream, is for the other nodes, too.
+    pub(crate) fn share(&self, key: &PackageKey, is_news: bool) {
+        if let Some(remote) = self.remote.as_ref().filter(|_| is_news) {
+            remote.share(key);
+        }
     }
 
     /// Deletes a body that was refused, unless an entry has it. One task does it for all: it reads

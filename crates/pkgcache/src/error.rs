@@ -35,11 +35,13 @@ pub enum Error {
     #[error("cannot listen on `{address}`")]
     #[diagnostic(
         code(pkgcache::listen),
-        help("choose another port with `--listen`; `ss -ltnp` shows which process has it")
+        help(
+            "choose another port with `--listen`; `ss -ltnp` (of Unix sockets `ss -lxp`) shows which process has it"
+        )
     )]
     Listen {
         /// The address that was to be listened on.
-        address: std::net::SocketAddr,
+        address: String,
         /// What the system said.
         source: io::Error,
     },
@@ -64,6 +66,15 @@ pub enum Error {
         /// Why it cannot be used.
         reason: String,
     },
+    /// Text that is not the place of a bucket.
+    #[error("invalid remote {text:?}: {reason}")]
+    #[diagnostic(
+        code(pkgcache::not_a_remote),
+        help(
+            "write `s3://BUCKET/PREFIX`, with the server in AWS_ENDPOINT_URL where it is not Amazon's, or `https://HOST/BUCKET/PREFIX`"
+        )
+    )]
+    NotARemote { text: String, reason: &'static str },
     /// Text that is not an upstream.
     #[error("invalid upstream {text:?}: {reason}")]
     #[diagnostic(code(pkgcache::not_an_upstream), help("write `NAME=URL`, or `/=URL` for the root"))]

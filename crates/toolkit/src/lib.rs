@@ -28,6 +28,8 @@ pub mod tables;
 pub mod words;
 
 pub use common::{Color, Common};
+#[cfg(feature = "net")]
+pub use net::bucket;
 pub use outcome::{Outcome, finish};
 pub use output::Output;
 pub use settings::{Environment, Settings};

@@ -5,11 +5,13 @@
 //! table in crates/pkgcache/CLIENTS.md stands on these.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests may fail and write as they like")]
 
+mod apk;
 mod apt;
 mod cargo;
 mod columns;
 mod dnf;
 mod doors;
+mod go;
 mod huggingface;
 mod images;
 mod locks;

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufReader, Write as _};
 use std::net::SocketAddr;
 
+use larder_tests::http::{Answer, connect};
 use larder_tests::{Ran, Server, Session};
 use serde_json::Value;
 
@@ -61,6 +63,14 @@ impl<'a> Cache<'a> {
         self.server.authority()
     }
 
+    /// Asks it for a path, with these fields, each with its line end.
+    pub(crate) fn ask(&self, path: &str, fields: &str) -> Answer {
+        let mut stream = connect(self.authority());
+        let host = self.authority();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{fields}\r\n").unwrap();
+        Answer::read(&mut BufReader::new(stream), "GET")
+    }
+
     /// All that it has said.
     pub(crate) fn said(&self) -> String {
         self.server.said()
@@ -95,6 +105,12 @@ pub(crate) fn stored(session: &Session) -> BTreeSet<String> {
     session.run("pkgcache verify").ok();
     let rows = session.run("pkgcache ls --json").ok().rows();
     rows.iter().map(|row| row["url"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Bytes in hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// Runs all at once; what each gave, in their order.

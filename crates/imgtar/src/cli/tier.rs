@@ -9,12 +9,13 @@ use imgtar::image::Stored;
 use imgtar::image::signature::PublicKey;
 use imgtar::registry::{self, Tally};
 use imgtar::repository;
-use imgtar::tier::{self, Account, Config, NotedRow, Place, Pulled, Pushed, Removal, Row, Secret, Standing};
+use imgtar::tier::{self, Config, NotedRow, Place, Pulled, Pushed, Removal, Row, Standing};
 use jiff::Timestamp;
 use miette::Result;
 use serde::Serialize;
 use storekit::error::At;
 use storekit::{Age, ByteSize, Digest, Key, KeyOrName, Origin, Store};
+use toolkit::bucket::Account;
 use toolkit::output;
 use toolkit::settings::Environment;
 use toolkit::table::{Align, Table};
@@ -401,17 +402,8 @@ fn public_keys(path: &Utf8Path) -> Result<Vec<PublicKey>, Error> {
 
 /// The account that the environment names.
 fn account(environment: &Environment) -> Result<Account, Error> {
-    let get = |name: &str| environment.get(name).filter(|value| !value.is_empty()).map(str::to_owned);
-    let secret = match (get("AWS_ACCESS_KEY_ID"), get("AWS_SECRET_ACCESS_KEY")) {
-        (Some(key), Some(secret)) => Some(Secret { key, secret, token: get("AWS_SESSION_TOKEN") }),
-        (None, None) => None,
-        _ => {
-            let message = "of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, one is set alone".to_owned();
-            return Err(Error::Usage { message, help: "set both, or neither" });
-        }
-    };
-    let region = get("AWS_REGION").or_else(|| get("AWS_DEFAULT_REGION"));
-    Ok(Account { secret, region: region.unwrap_or_else(|| Account::default().region) })
+    Account::of(environment)
+        .map_err(|error| Error::Usage { message: error.to_string(), help: "set both, or neither" })
 }
 
 fn cells(row: &Row) -> [String; 6] {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use toolkit::bucket;
 use ureq::config::Config as AgentConfig;
 use ureq::http::{HeaderMap, Method};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
@@ -128,7 +129,7 @@ impl Answer {
 /// that such a store says may hold what was signed.
 fn own_words(body: &[u8]) -> Option<String> {
     if let Some(text) = std::str::from_utf8(body).ok().filter(|text| text.trim_start().starts_with('<')) {
-        let words = ["Code", "Message"].map(|name| element(text, name).unwrap_or_default());
+        let words = ["Code", "Message"].map(|name| bucket::element(text, name).unwrap_or_default());
         return Some(words.join(" "));
     }
     let document: serde_json::Value = serde_json::from_slice(body).ok()?;
@@ -136,12 +137,6 @@ fn own_words(body: &[u8]) -> Option<String> {
     let words =
         ["code", "message"].map(|name| first.get(name).and_then(|word| word.as_str()).unwrap_or_default());
     Some(words.join(" "))
-}
-
-/// What an XML document holds in its first element of the name, where that holds text alone.
-pub(crate) fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let (_, rest) = text.split_once(&format!("<{name}>"))?;
-    rest.split_once(&format!("</{name}>")).map(|(inner, _)| inner).filter(|inner| !inner.contains('<'))
 }
 
 /// A connection that broke off, or stands still.

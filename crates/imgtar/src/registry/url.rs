@@ -6,7 +6,8 @@
 //! Source: RFC 3986, 5.2, without the removal of dot segments (servers do that); RFC 9110, 4.2.
 
 use std::fmt::{self, Write};
-use std::net::{Ipv4Addr, Ipv6Addr};
+
+pub(crate) use toolkit::net::Origin;
 
 /// An absolute URL.
 #[derive(Clone, PartialEq, Eq)]
@@ -14,54 +15,6 @@ pub(crate) struct Url {
     origin: Origin,
     /// Path and query, with the leading `/`.
     path: String,
-}
-
-/// Whom a URL belongs to. Credentials for one are never sent to another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Origin {
-    pub(crate) tls: bool,
-    /// In lower case, an IPv6 address with its brackets.
-    pub(crate) host: String,
-    pub(crate) port: u16,
-}
-
-impl Origin {
-    /// Reads `host`, `host:port` and `[address]:port`.
-    pub(crate) fn parse(text: &str, tls: bool) -> Option<Self> {
-        let default = if tls { 443 } else { 80 };
-        let (host, port) = match text.rsplit_once(':') {
-            Some((host, port)) if !port.contains(']') => (host, number(port)?),
-            _ => (text, default),
-        };
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-        let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        let sound = match address {
-            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-            None => !host.is_empty() && host.bytes().all(plain),
-        };
-        sound.then(|| Self { tls, host: host.to_ascii_lowercase(), port })
-    }
-
-    /// Whether it is this machine.
-    pub(crate) fn is_loopback(&self) -> bool {
-        let bare = self.host.trim_start_matches('[').trim_end_matches(']');
-        self.host == "localhost"
-            || bare.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
-            || bare.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback())
-    }
-
-    /// `host`, and the port where it is not the scheme's own.
-    pub(crate) fn authority(&self) -> String {
-        if self.port == (if self.tls { 443 } else { 80 }) {
-            return self.host.clone();
-        }
-        format!("{}:{}", self.host, self.port)
-    }
-}
-
-fn number(text: &str) -> Option<u16> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|port| digits && *port > 0)
 }
 
 impl Url {
@@ -104,11 +57,6 @@ impl Url {
 
     pub(crate) fn origin(&self) -> &Origin {
         &self.origin
-    }
-
-    /// The path, without the query.
-    pub(crate) fn path(&self) -> &str {
-        self.path.split('?').next().unwrap_or_default()
     }
 
     /// For messages: without the query, which may hold a signature.

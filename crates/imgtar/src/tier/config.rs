@@ -1,18 +1,15 @@
 //! How places are spoken with.
 
-use std::fmt;
 use std::time::Duration;
 
 use rusty_s3::Credentials;
 use storekit::{Digest, Key};
+use toolkit::bucket::{Account, Secret};
 
 use crate::error::Result;
 use crate::image::signature::{PublicKey, is_signed};
 use crate::registry::{Config as Registries, Patience};
 use crate::tier::kind::{Tier, Told};
-
-/// The region of an account that names none.
-pub const REGION: &str = "us-east-1";
 
 /// How places are spoken with.
 #[derive(Clone, Debug, Default)]
@@ -29,50 +26,16 @@ pub struct Config {
     pub signed_by: Vec<PublicKey>,
 }
 
-/// An account with an object store.
-#[derive(Clone)]
-pub struct Account {
-    /// The account's key and its secret; requests are not signed without.
-    pub secret: Option<Secret>,
-    /// The region that requests are signed for.
-    pub region: String,
-}
-
-/// What proves to be the account. Never shown.
-#[derive(Clone)]
-pub struct Secret {
-    /// The name of the key.
-    pub key: String,
-    /// The secret of the key.
-    pub secret: String,
-    /// The token that goes with a key for a time.
-    pub token: Option<String>,
-}
-
-impl Default for Account {
-    fn default() -> Self {
-        Self { secret: None, region: REGION.to_owned() }
-    }
-}
-
-impl fmt::Debug for Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_known = self.secret.is_some();
-        f.debug_struct("Account").field("secret", &is_known).field("region", &self.region).finish()
-    }
-}
-
-impl Account {
+impl Config {
+    /// What requests to buckets are signed with.
     pub(crate) fn credentials(&self) -> Option<Credentials> {
-        let Secret { key, secret, token } = self.secret.clone()?;
+        let Secret { key, secret, token } = self.account.secret.clone()?;
         Some(match token {
             Some(token) => Credentials::new_with_token(key, secret, token),
             None => Credentials::new(key, secret),
         })
     }
-}
 
-impl Config {
     /// Whether what a place tells of an entry was signed by whom it is to be. Inputs that cannot be
     /// understood are nobody's.
     ///

@@ -30,7 +30,7 @@ pub(crate) mod store;
 
 pub use crate::error::tier::Error;
 pub use crate::image::signature::{PublicKey, Signer};
-pub use crate::tier::config::{Account, Config, Secret};
+pub use crate::tier::config::Config;
 pub use crate::tier::has::has;
 pub use crate::tier::inputs::inputs;
 pub use crate::tier::kind::Found;

@@ -5,11 +5,10 @@ use std::str::FromStr;
 
 use camino::Utf8PathBuf;
 use serde::{Serialize, Serializer};
-use storekit::Key;
+use storekit::{Key, NotAReference, Reference};
+use toolkit::bucket::Address;
 
 use crate::error::tier::Error;
-use crate::tier::s3::address::Address;
-use storekit::{NotAReference, Reference};
 
 /// A place that images stand in under their keys.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use camino::Utf8Path;
 use serde::Serialize;
 use storekit::{Descriptor, Digest, Key, Store};
+use toolkit::bucket::Address;
 
 use crate::engine::load;
 use crate::error::Result;
@@ -23,7 +24,6 @@ use crate::tier::config::Config;
 use crate::tier::kind::{Tier, Told};
 use crate::tier::place::{Place, Repository};
 use crate::tier::registry::RegistryTier;
-use crate::tier::s3::address::Address;
 use crate::tier::s3::client::Bucket;
 use crate::tier::s3::push::{Job, Sent};
 use crate::tier::s3::tier::S3Tier;

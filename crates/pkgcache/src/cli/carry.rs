@@ -13,7 +13,7 @@ use storekit::{ByteSize, Given, Store, printable};
 use toolkit::words::count;
 use toolkit::{Outcome, output};
 
-use crate::cli::{Filter, process, replay};
+use crate::cli::{Filter, replay};
 
 /// So many of what is missing are named.
 const NAMED: usize = 20;
@@ -147,7 +147,6 @@ pub(crate) fn import(
     folder: &Utf8Path,
     console: &mut Console<'_>,
 ) -> Result<Outcome> {
-    process::keep_to_ourselves();
     let imported = archive::import(store, &folder.join(&args.file))?;
     if console.json {
         let Imported { objects, bodies: written, bytes, present, missing, named } = &imported;

@@ -1,7 +1,6 @@
 //! `detect`, `env` and `env --check`: which indexes clients use, and what leads them here.
 
 use std::io::Write;
-use std::net::SocketAddr;
 
 use camino::Utf8PathBuf;
 use clap::{Args, ValueEnum};
@@ -10,7 +9,7 @@ use pkgcache::clients::forms::{self, Form};
 use pkgcache::clients::plan::{Named, Plan};
 use pkgcache::clients::pointers::{Here, Mount};
 use pkgcache::clients::{address, check, registries};
-use pkgcache::{Config, Error, Options};
+use pkgcache::{Config, Error, Listen, Options};
 use serde::Serialize;
 use storekit::printable;
 use toolkit::{Environment, Outcome, output};
@@ -95,7 +94,7 @@ pub(crate) fn completed(
         return Ok(options);
     }
     let listen = options.config(&environment.folder)?.listen;
-    let plan = Machine::this(environment).plan(&own(listen, environment));
+    let plan = Machine::this(environment).plan(&own(&listen, environment));
     plan.lines().for_each(|line| tell(&line));
     if !plan.private.is_empty() {
         tell(&format!("upstreams may have private addresses, as {} has", plan.private.join(", ")));
@@ -106,12 +105,11 @@ pub(crate) fn completed(
 
 /// The names under which this machine's clients may know the cache; also one that this process runs
 /// beside.
-pub(crate) fn own(listen: SocketAddr, environment: &Environment) -> Vec<String> {
-    let port = listen.port();
+pub(crate) fn own(listen: &Listen, environment: &Environment) -> Vec<String> {
     let mut own = vec![listen.to_string()];
     own.extend(environment.get(URL).map(|url| address::authority(url).to_owned()));
-    if listen.ip().is_loopback() || listen.ip().is_unspecified() {
-        own.extend(["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{port}")));
+    if let Some(address) = listen.net().filter(|it| it.ip().is_loopback() || it.ip().is_unspecified()) {
+        own.extend(["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{}", address.port())));
     }
     own
 }
@@ -139,7 +137,7 @@ pub(crate) fn detect(
         Some(root) => Machine::below(&environment.folder.join(root)),
         None => Machine::this(environment),
     };
-    let plan = machine.plan(&own(listen, environment));
+    let plan = machine.plan(&own(&listen, environment));
     if json {
         print_json(&plan, out).map_err(Error::Output)?;
     } else {
@@ -163,10 +161,12 @@ fn print_json(plan: &Plan, out: &mut dyn Write) -> std::io::Result<()> {
 
 /// The cache at `url`, as its clients see it.
 pub(crate) fn here(config: &Config, url: &str, machine: &Machine, environment: &Environment) -> Here {
-    let found = machine.found(&own(config.listen, environment)).indexes;
-    let mount =
-        |it: &pkgcache::Upstream| Mount::new(&it.name, it.kind, &it.url.to_string(), it.keep_private, &found);
+    let found = machine.found(&own(&config.listen, environment));
+    let mount = |it: &pkgcache::Upstream| {
+        Mount::new(&it.name, it.kind, &it.url.to_string(), it.keep_private, &found.indexes)
+    };
     Here {
+        go: found.go.clone(),
         reveals: false,
         url: url.trim_end_matches('/').to_owned(),
         mounts: config.upstreams.iter().map(mount).collect(),
@@ -184,8 +184,15 @@ pub(crate) fn env(
     common: &toolkit::Common,
     out: &mut dyn Write,
 ) -> miette::Result<Outcome> {
-    let listening = format!("http://{}", config.listen);
-    let url = args.url.as_deref().or_else(|| environment.get(URL)).unwrap_or(&listening);
+    let listening = config.listen.net().map(|address| format!("http://{address}"));
+    let given = args.url.as_deref().or_else(|| environment.get(URL));
+    let Some(url) = given.or(listening.as_deref()) else {
+        return Err(miette::miette!(
+            help = "say with `--url` where a server in front of it answers",
+            "clients cannot be led to `{}`: they want a URL",
+            config.listen
+        ));
+    };
     if !url.starts_with("http://") && !url.starts_with("https://") {
         return Err(miette::miette!(help = "write `http://HOST:PORT`", "`{}` is not a URL", printable(url)));
     }
@@ -194,7 +201,7 @@ pub(crate) fn env(
     if args.check {
         if !is_set {
             // An engine that is led nowhere asks its built-in registry itself.
-            let found = machine.registries(&own(config.listen, environment));
+            let found = machine.registries(&own(&config.listen, environment));
             here.registries.retain(|name| !registries::is_built_in_alone(&found, name));
         }
         return checked(&here, &machine, common, out);

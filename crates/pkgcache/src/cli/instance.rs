@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn other_upstreams_are_other_settings() {
         let config = Config::default();
-        let moved = Config { listen: ([127, 0, 0, 1], 9).into(), ..config.clone() };
+        let moved = Config { listen: pkgcache::Listen::local(9), ..config.clone() };
         let offline = Config { offline: true, ..config.clone() };
         assert_eq!(settings(&config), settings(&moved));
         assert_ne!(settings(&config), settings(&offline));

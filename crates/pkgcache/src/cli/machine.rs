@@ -10,7 +10,7 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use pkgcache::clients::plan::{Plan, is_private};
 use pkgcache::clients::{
-    Ecosystem, Found, Role, Text, address, apt, cargo, dnf, huggingface, npm, python, registries,
+    Ecosystem, Found, Role, Text, address, apt, cargo, dnf, go, huggingface, npm, python, registries,
 };
 use storekit::files::replace;
 use toolkit::Environment;
@@ -65,6 +65,9 @@ impl Machine {
         self.npm(&mut found);
         self.cargo(&mut found);
         found.add(huggingface::huggingface(&self.environment));
+        let file = go::file(&self.environment);
+        let files = self.texts(&mut found, &file.into_iter().collect::<Vec<_>>());
+        found.add(go::go(&files, &self.environment));
         self.apt(&mut found, own);
         self.dnf(&mut found, own);
         self.proxy(&mut found);
@@ -236,11 +239,12 @@ impl Machine {
     /// Asks the clients that no setting speaks for.
     fn ask(&self, found: &mut Found) {
         type Ask = fn(&Machine) -> Option<Result<Found, String>>;
-        let asks: [(Ecosystem, Ask); 4] = [
+        let asks: [(Ecosystem, Ask); 5] = [
             (Ecosystem::Python, Self::python_itself),
             (Ecosystem::Npm, Self::npm_itself),
             (Ecosystem::Cargo, Self::cargo_itself),
             (Ecosystem::HuggingFace, Self::huggingface_itself),
+            (Ecosystem::Go, Self::go_itself),
         ];
         let open: Vec<_> = asks.into_iter().filter(|(ecosystem, _)| !found.has_default(*ecosystem)).collect();
         let said: Vec<_> = thread::scope(|scope| {
@@ -299,6 +303,17 @@ impl Machine {
         let mut python = self.program("python3")?;
         let said = ask::ask(python.args(["-c", huggingface::PROGRAM]))?;
         huggingface::built_in(&said).map(Ok)
+    }
+
+    fn go_itself(&self) -> Option<Result<Found, String>> {
+        let mut command = self.program("go")?;
+        command
+            .args(["env", "GOPROXY"])
+            .env("GOENV", "off")
+            .env("GOTOOLCHAIN", "local")
+            .env_remove("GOPROXY");
+        let found = ask::ask(&mut command).and_then(|said| go::built_in(&said));
+        Some(found.ok_or_else(|| "go does not say which proxy it has built in".to_owned()))
     }
 
     /// cargo names its index where it cannot reach it: through a proxy that is not there. Nothing

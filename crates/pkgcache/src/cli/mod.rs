@@ -13,6 +13,7 @@ mod record;
 mod replay;
 mod run;
 mod surroundings;
+mod systemd;
 mod tally;
 mod warm;
 
@@ -22,8 +23,8 @@ use std::io::{self, BufWriter};
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::builder::styling::Styles;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use pkgcache::Options;
 use pkgcache::commands::{self, By, Console, Selection};
+use pkgcache::{Options, RemoteSetting};
 use storekit::{Age, ByteSize, Store};
 use toolkit::{Common, Outcome, Output, Settings, output};
 
@@ -73,18 +74,39 @@ enum Job {
     /// `SSL_CERT_FILE`.
     ///
     /// SIGTERM (and Ctrl-C) ends it: no new connections are taken, idle ones are closed, and the
-    /// others end with their answers. A connection on which nothing moves for `drain-time` (8s) is
+    /// others end with their answers. A connection on which nothing moves for `drain-time` (30s) is
     /// cut off, and after 5 minutes every connection; a second signal ends all at once. Exit code 0
     /// (Ctrl-C: 130; a second SIGTERM: 143). SIGHUP makes it read its settings again and open its
-    /// access log anew; a new `listen` or `max-connections` holds only after a restart, and where a
-    /// settings file is gone, the old settings stay.
+    /// access log anew. It says what has changed; a new `listen`, `socket-mode`, `max-connections`
+    /// or `remote` holds only after a restart. Where a settings file is gone, or says something
+    /// wrong, it says so, and the old settings stay.
     ///
-    /// A mount with a `kind` (`apt`, `dnf`, `python`, `npm`, `cargo`, `huggingface`) knows its
-    /// packages: each file is compared with the checksum that its index names, and cut off before
-    /// its last byte where it is another; indexes lead clients back to the mount. `keyring` checks
-    /// the signature of apt's releases and of dnf's `repomd.xml`. `keep-links` leaves npm the
-    /// upstream's own URLs of tarballs, whose host it replaces by itself. Registries answer at
-    /// `/v2/HOST/NAME`, at
+    /// `--listen unix:PATH` listens on a Unix socket, with the mode `socket-mode` (by default 0600,
+    /// with a umask that lets the group write 0660): who may connect there needs no token. One that
+    /// a process left behind is replaced; at the end it is taken away. Sockets that systemd gives
+    /// (`LISTEN_FDS`) go before `listen`, and a manager is told (`NOTIFY_SOCKET`) when it answers,
+    /// reloads and stops: examples/systemd has unit files.
+    ///
+    /// An upstream may have several servers: `url`, then `mirrors = ["URL", …]` in this order. One
+    /// that cannot be reached, fails (5xx) or asks for fewer requests (429) gives way to the next,
+    /// and so does, for the next request, one whose bytes are not what their index says; a 404 is
+    /// an answer, unless `next-on-404` is set. What is stored is the same object, whichever gave
+    /// it. `credentials = "FILE"` (`USER:PASSWORD`, or a token; a mirror as `{ url = "URL",
+    /// credentials = "FILE" }` has its own) is what that server alone is sent, for GET and HEAD of
+    /// all clients; a client's own go before it, and to no mirror.
+    ///
+    /// `max-requests` of an upstream says how many requests may be under way there: others wait for
+    /// 10 s, then get a 503. A client with more than `max-connections-per-client` (an address; a
+    /// network of IPv6 with 64 bits; at a Unix socket, a user) gets a 429. Both have `Retry-After`,
+    /// and the access log has the `reason`.
+    ///
+    /// A mount with a `kind` (`apk`, `apt`, `cargo`, `dnf`, `go`, `huggingface`, `npm`, `python`)
+    /// knows its packages: each file is compared with the checksum that its index names, and cut
+    /// off before its last byte where it is another; indexes lead clients back to the mount.
+    /// `keyring` checks the signature of apt's releases, of dnf's `repomd.xml` and of apk's
+    /// indexes. `sumdb` is Go's checksum database, as in GOSUMDB, and `no-sumdb` has the modules
+    /// that it is not asked about, as GONOSUMDB. `keep-links` leaves npm the upstream's own URLs of
+    /// tarballs, whose host it replaces by itself. Registries answer at `/v2/HOST/NAME`, at
     /// `/v2/NAME?ns=HOST`, and the default one at `/v2/NAME`; only pulls are mirrored. Addresses of
     /// this server, in indexes and in challenges of registries, have the `Host` that the client
     /// named, and `https` where a server in front says `X-Forwarded-Proto: https`.
@@ -102,17 +124,18 @@ enum Job {
     ///
     /// What is stored, and the access log, can be read by this user alone; with a umask that lets
     /// the group write (002, 007), by the group too. Folders and files that are there already keep
-    /// their modes. Cookies go to the client whose request was answered and are not stored, without
-    /// `keep-cookies`.
+    /// their modes, and where all users can read what is stored, it says so. Cookies go to the
+    /// client whose request was answered and are not stored, without `keep-cookies`.
     ///
     /// Each option but `--store` can stand in the table `[pkgcache]` of larder.toml: `listen`,
     /// `allow`, `tunnel`, `allow-private`, `parent`, `offline`, `allow-remote`, `clients`,
     /// `token-file`, `max-object`, `heuristic-freshness`, `keep-cookies`, `drain-time`,
-    /// `access-log`; upstreams as `[pkgcache.upstream]`, with `NAME = "URL"` or `NAME = { url =
-    /// "URL", kind = "apt", keyring = "FILE", keep-links = true, follow-redirects = true,
-    /// keep-private = true, heuristic-freshness = true }`; registries as `[pkgcache.registry]`,
-    /// with `NAME = { url = "URL", tokens-from = "HOST" }`. Only there: `ttl`, `stale-window` (a
-    /// stored copy stands in for an upstream that fails for 7d beyond that; a 404 of an index
+    /// `access-log`, `remote`; upstreams as `[pkgcache.upstream]`, with `NAME = "URL"` or `NAME =
+    /// { url = "URL", kind = "apt", keyring = "FILE", keep-links = true, follow-redirects = true,
+    /// keep-private = true, heuristic-freshness = true, mirrors = ["URL"], next-on-404 = true,
+    /// credentials = "FILE", max-requests = 50, sumdb = "KEY URL", no-sumdb = ["GLOB"] }`;
+    /// registries as `[pkgcache.registry]`, with `NAME = { url = "URL", tokens-from = "HOST" }`.
+    /// Only there: `socket-mode`, `max-connections-per-client`, `ttl`, `stale-window` (a stored copy stands in for an upstream that fails for 7d beyond that; a 404 of an index
     /// counts as a failure, a 410 does not), `max-connections` (16384, and no more than three
     /// quarters of the files that may be open), `head-time` (a request's head has to come within
     /// 20s), `idle-time` (a connection on which the client lets nothing move is closed, 300s),
@@ -120,10 +143,8 @@ enum Job {
     /// body on), `keep-events` (the counts in events/, 30d); `max-size` and `max-age`, which `gcctl
     /// run` keeps: what is unused for longest goes, also while this serves. Where this has stored
     /// something, it starts one that removes what is over `max-size` (`background = false` in
-    /// [gcctl] forbids it). Variables:
-    /// `LARDER_PKGCACHE_LISTEN`,
-    /// `_UPSTREAM`, `_ALLOW`, `_TUNNEL` (words), `_PARENT`, `_OFFLINE`, `_ALLOW_PRIVATE`,
-    /// `_TOKEN_FILE`.
+    /// [gcctl] forbids it). Variables: `LARDER_PKGCACHE_LISTEN`, `_UPSTREAM`, `_ALLOW`, `_TUNNEL`
+    /// (words), `_PARENT`, `_OFFLINE`, `_ALLOW_PRIVATE`, `_TOKEN_FILE`, `_REMOTE`.
     ///
     /// `ttl = { index = "60s", tag = "10s", pinned-by-name = "30d" }` says for how long the classes
     /// that `pkgcache why` names are handed on without a question: an index (60s; `index-ttl` for
@@ -136,6 +157,17 @@ enum Job {
     /// it says, up to an hour. After that one request finds out how it is, and the others get the
     /// stored copy, or the failure, at once. The same holds for one that package clients are served
     /// from while it fails; only what nothing stored can stand in for is asked of it all the same.
+    ///
+    /// Several caches share what they store in a bucket of an object store: `remote =
+    /// "s3://BUCKET/PREFIX"`, or `https://HOST/BUCKET/PREFIX` (or `remote = { url = …, read-only =
+    /// true, plain-http = true, time = "5s", wait = "10s" }`). The account is in
+    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` and `AWS_REGION`, the
+    /// server of `s3://` in `AWS_ENDPOINT_URL` where it is not Amazon's. What is not stored here is
+    /// looked for there, and what an upstream gave is written there afterwards; at the end for up
+    /// to `drain-time`. An answer of the bucket's that does not come within `time` is not waited
+    /// for, nor another node that fetches the same for longer than `wait`. A bucket in trouble is
+    /// left alone for a while, with a warning. Answers to requests with credentials, and tags of
+    /// registries, stay with each node. `plain-http` lets it be another machine's without TLS.
     ///
     /// Where neither an upstream nor a host is set, the indexes of this machine's clients are
     /// cached, as `pkgcache detect` finds them; a line on stderr names each.
@@ -373,7 +405,8 @@ impl UpstreamArgs {
 #[derive(Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct ServeArgs {
-    /// Where to listen [default: 127.0.0.1:3144; for `run` a port of the store's]
+    /// Where to listen: an address and a port, or `unix:PATH` [default: 127.0.0.1:3144; for `run` a
+    /// port of the store's]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
     #[command(flatten)]
@@ -400,9 +433,15 @@ pub(crate) struct ServeArgs {
     /// Pass larger bodies on without storing them [default: 64GiB]
     #[arg(long, value_name = "SIZE")]
     max_object: Option<ByteSize>,
-    /// At the end, cut off connections on which nothing moves for this long [default: 8s]
+    /// At the end, cut off connections on which nothing moves for this long [default: 30s]
     #[arg(long, value_name = "AGE")]
     drain_time: Option<Age>,
+    /// Share what is stored with other caches in this bucket: `s3://BUCKET/PREFIX`
+    #[arg(long, value_name = "PLACE")]
+    remote: Option<String>,
+    /// Write nothing to the bucket
+    #[arg(long)]
+    remote_read_only: bool,
     /// Write a JSON object for each request to this file; `-` is stdout
     #[arg(long, value_name = "FILE")]
     access_log: Option<Utf8PathBuf>,
@@ -421,6 +460,8 @@ impl ServeArgs {
             token_file: self.token_file.clone(),
             max_object: self.max_object,
             drain_time: self.drain_time,
+            remote: self.remote.clone().map(RemoteSetting::Url),
+            remote_read_only: set(self.remote_read_only),
             access_log: self.access_log.clone(),
             ..self.upstreams.options()?
         })
@@ -441,11 +482,11 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
         verbose: cli.common.verbose,
     };
     let set = || Options::load(&settings);
-    let mut tell = |line: &str| {
-        if !cli.common.quiet {
-            output::say(&format!("pkgcache: {line}"));
-        }
+    let configured = |options: Options| {
+        let options = doors::completed(options.or(set()?), &environment, &mut |_| {})?;
+        options.config(&environment.folder)
     };
+    let mut tell = say_where(!cli.common.quiet);
     Ok(match &cli.job {
         Job::Detect(args) => doors::detect(args, &set()?, &environment, cli.common.json, &mut console.out)?,
         Job::Env(args) => {
@@ -456,37 +497,35 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
             doors::env(args, (&config, is_set), &environment, &cli.common, &mut console.out)?
         }
         Job::Run(args) => {
-            let mut tell = |line: &str| {
-                if cli.common.verbose {
-                    output::say(&format!("pkgcache: {line}"));
-                }
-            };
+            let mut tell = say_where(cli.common.verbose);
             let options = doors::completed(args.led.serve.options()?.or(set()?), &environment, &mut tell)?;
             let config = options.config(&environment.folder)?;
+            let users = process::keep_to_ourselves();
             let store = Store::open_or_create(&store);
             let task = Task { led: &args.led, record: args.record.as_ref(), needs_cache: false };
-            run::run(task, config, &environment, store, cli.common.quiet)?
+            run::run(task, config, &environment, (store, users), cli.common.quiet)?
         }
         Job::Record(args) => {
-            let options = doors::completed(args.led.serve.options()?.or(set()?), &environment, &mut |_| {})?;
-            let config = options.config(&environment.folder)?;
+            let config = configured(args.led.serve.options()?)?;
+            let users = process::keep_to_ourselves();
             let store = Store::open_or_create(&store);
             let task = Task { led: &args.led, record: Some(&args.output), needs_cache: true };
-            run::run(task, config, &environment, store, cli.common.quiet)?
+            run::run(task, config, &environment, (store, users), cli.common.quiet)?
         }
         Job::Export(args) => carry::export(args, &Store::open(&store)?, &environment.folder, &mut console)?,
         Job::Import(args) => {
+            process::keep_to_ourselves();
             carry::import(args, &Store::open_or_create(&store)?, &environment.folder, &mut console)?
         }
         Job::Replay(args) => {
-            let options = doors::completed(args.led.serve.options()?.or(set()?), &environment, &mut |_| {})?;
-            let config = options.config(&environment.folder)?;
-            replay::replay(args, config, &environment, &Store::open(&store)?, cli.common.quiet)?
+            let config = configured(args.led.serve.options()?)?;
+            let users = process::keep_to_ourselves();
+            replay::replay(args, config, &environment, (&Store::open(&store)?, users), cli.common.quiet)?
         }
         Job::Warm(args) | Job::Check(args) => {
             let what = if matches!(cli.job, Job::Warm(_)) { What::Warm } else { What::Check };
-            let options = doors::completed(args.upstreams.options()?.or(set()?), &environment, &mut |_| {})?;
-            let config = options.config(&environment.folder)?;
+            let config = configured(args.upstreams.options()?)?;
+            process::keep_to_ourselves();
             let store = match what {
                 What::Warm => Store::open_or_create(&store)?,
                 What::Check => Store::open(&store)?,
@@ -505,6 +544,7 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
                 let mut tell = tell.borrow_mut();
                 doors::completed(options, &environment, &mut **tell)?.config(&folder)
             };
+            process::keep_to_ourselves();
             process::serve(load()?, Store::open_or_create(&store)?, load, &mut console.out)?
         }
         Job::Ls { part, filter, by } => {
@@ -525,6 +565,15 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
         }
         Job::Verify => commands::verify(&Store::open(&store)?.packages(), &mut console)?,
     })
+}
+
+/// Says what is set by itself, where that is wanted.
+fn say_where(is_wanted: bool) -> impl FnMut(&str) {
+    move |line| {
+        if is_wanted {
+            output::say(&format!("pkgcache: {line}"));
+        }
+    }
 }
 
 /// Refuses to go on without a settings file that was read before: it is more likely being replaced

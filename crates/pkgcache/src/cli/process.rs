@@ -1,19 +1,22 @@
 //! The server as a process: its threads, its signals, its end; what the library is lent of it.
 
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use camino::Utf8Path;
 use miette::Result;
-use pkgcache::{Config, Control, Error, Outside, Server};
+use pkgcache::{Changes, Config, Control, Error, Outside, Server};
 use rustix::fs::Mode;
 use rustix::process::{Resource, getrlimit, umask};
 use storekit::Store;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use toolkit::{Outcome, background, limits, net, output};
+
+use crate::cli::systemd;
 
 /// This process: messages go to stderr.
 #[derive(Debug)]
@@ -57,7 +60,8 @@ impl Outside for Process {
 
 /// Serves until SIGTERM (`Yes`) or SIGINT (exit code 130), and then until what is under way is
 /// done; a second one of them ends that at once (143 or 130). SIGHUP asks `reload` for another
-/// configuration. The URL is written to `out` as soon as it answers.
+/// configuration. Where it listens is written to `out` as soon as it answers: a URL, or
+/// `unix:PATH`.
 ///
 /// # Errors
 /// What keeps it from listening.
@@ -67,14 +71,22 @@ pub(crate) fn serve(
     reload: impl Fn() -> Result<Config>,
     out: &mut impl Write,
 ) -> Result<Outcome> {
-    keep_to_ourselves();
     let config = fitted(config);
+    // Before there are threads: it takes what it finds out of the environment.
+    let given = systemd::sockets()?;
+    tell_of_others(&store);
     let runtime = threads()?;
     let outcome = runtime.block_on(async {
         let mut signals = Signals::listen()?;
-        let server = Server::bind(config, store, Arc::new(Process)).await?;
-        let address = server.address()?;
-        writeln!(out, "http://{address}").and_then(|()| out.flush()).map_err(Error::Output)?;
+        let server = match given {
+            given if given.is_empty() => Server::bind(config, store, Arc::new(Process)).await?,
+            given => Server::take_over(config, store, Arc::new(Process), given)?,
+        };
+        for name in server.names() {
+            writeln!(out, "{name}").map_err(Error::Output)?;
+        }
+        out.flush().map_err(Error::Output)?;
+        systemd::ready();
         let control = server.control();
         let mut running = pin!(server.run());
         let outcome = tokio::select! {
@@ -82,6 +94,7 @@ pub(crate) fn serve(
             () = &mut running => Outcome::Yes,
         };
         control.stop();
+        systemd::stopping();
         Ok(tokio::select! {
             () = running => outcome,
             at_once = signals.again() => at_once,
@@ -110,6 +123,20 @@ pub(crate) fn keep_to_ourselves() -> Mode {
         umask(old | Mode::RWXO);
     }
     old
+}
+
+/// Says so where other users can read what is stored. Folders that are there already keep their
+/// modes: somebody may have meant it.
+fn tell_of_others(store: &Store) {
+    let folder = store.packages().folder();
+    let is_open = |folder: &Utf8Path| {
+        std::fs::metadata(folder).is_ok_and(|metadata| metadata.permissions().mode() & 0o005 == 0o005)
+    };
+    if is_open(store.root()) && is_open(&folder) {
+        let text =
+            format!("all users of this machine can read what is stored; `chmod o= {folder}` ends that");
+        Process.warning(&text);
+    }
 }
 
 /// What the process is told from outside.
@@ -153,12 +180,14 @@ impl Signals {
 
 /// Takes up the settings as they are now, or says why the old ones stay.
 fn hang_up(control: &Control, loaded: Result<Config>) {
+    systemd::reloading();
     match loaded.and_then(|config| Ok(control.reconfigure(fitted(config))?)) {
-        Ok(fixed) => {
+        Ok(Changes { taken, fixed }) => {
             for name in fixed {
                 Process.warning(&format!("the new `{name}` holds only after a restart"));
             }
-            Process.note("the settings were read again");
+            let what = if taken.is_empty() { "nothing that holds now".to_owned() } else { taken.join(", ") };
+            Process.note(&format!("the settings were read again; changed: {what}"));
         }
         Err(error) => {
             let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
@@ -166,6 +195,7 @@ fn hang_up(control: &Control, loaded: Result<Config>) {
             Process.warning(&format!("the old settings stay: {}{help}", causes.join(": ")));
         }
     }
+    systemd::ready();
 }
 
 /// The configuration with no more clients than there are files for: where files are few, a quarter

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use miette::{IntoDiagnostic, Result, WrapErr};
-use pkgcache::{Config, Control, Record, Replayed, Server};
+use pkgcache::{Config, Control, Listen, Record, Replayed, Server};
 use storekit::{Fetched, Store};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -150,7 +150,7 @@ impl Keeper {
 
     /// A server of its own, where no other can be had.
     async fn start(&self) -> Option<Control> {
-        let config = Config { listen: ([127, 0, 0, 1], 0).into(), ..self.config.clone() };
+        let config = Config { listen: Listen::local(0), ..self.config.clone() };
         let server = Server::bind(config, self.store.clone(), Arc::new(Process)).await.ok()?;
         let control = server.control();
         tokio::spawn(server.run());

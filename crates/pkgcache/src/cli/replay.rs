@@ -10,6 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use miette::Result;
 use pkgcache::{Config, Error, Replayed};
+use rustix::fs::Mode;
 use storekit::files::replace::read_capped;
 use storekit::images::FETCHED_CAP;
 use storekit::{Fetched, Given, Store, printable};
@@ -34,6 +35,7 @@ pub(crate) struct ReplayArgs {
 }
 
 /// Runs the command. Its exit code is ours; `No` where something of the record is missing here.
+/// `users` is the umask that the command is to have.
 ///
 /// # Errors
 /// A file that is not a record; a store that cannot be used.
@@ -41,7 +43,7 @@ pub(crate) fn replay(
     args: &ReplayArgs,
     config: Config,
     environment: &Environment,
-    store: &Store,
+    (store, users): (&Store, Mode),
     quiet: bool,
 ) -> Result<Outcome> {
     let record = read(&environment.folder.join(&args.record))?;
@@ -54,7 +56,6 @@ pub(crate) fn replay(
     if !quiet {
         tell_limits(&record, &replayed);
     }
-    let users = process::keep_to_ourselves();
     let runtime = process::threads()?;
     let outcome = runtime.block_on(async {
         let machine = Machine::this(environment);

@@ -17,7 +17,7 @@ use clap::{Args, ValueEnum};
 use miette::Result;
 use pkgcache::clients::Role;
 use pkgcache::clients::pointers::{Here, Mount};
-use pkgcache::{Config, Control, Ecosystem, Error, NotServed, Server};
+use pkgcache::{Config, Control, Ecosystem, Error, Listen, NotServed, Server};
 use rustix::fs::Mode;
 use rustix::process::{Pid, Signal, getpgrp, kill_process, umask};
 use storekit::files::replace::{self, Durability};
@@ -105,6 +105,7 @@ pub(crate) enum Led {
     Apt,
     Cargo,
     Dnf,
+    Go,
     Huggingface,
     Npm,
     Ollama,
@@ -121,6 +122,7 @@ impl Led {
             Self::Apt => Ecosystem::Apt,
             Self::Cargo => Ecosystem::Cargo,
             Self::Dnf => Ecosystem::Dnf,
+            Self::Go => Ecosystem::Go,
             Self::Huggingface => Ecosystem::HuggingFace,
             Self::Npm => Ecosystem::Npm,
             Self::Ollama => return false,
@@ -153,14 +155,14 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Runs the command. Its exit code is ours; 126 and 127 as a shell has them, where it cannot be
 /// started. Where there can be no cache, it runs without one, unless that is to be asked alone.
+/// `users` is the umask that the command is to have.
 pub(crate) fn run(
     task: Task<'_>,
     config: Config,
     environment: &Environment,
-    store: storekit::Result<Store>,
+    (store, users): (storekit::Result<Store>, Mode),
     quiet: bool,
 ) -> Result<Outcome> {
-    let users = process::keep_to_ourselves();
     let runtime = process::threads()?;
     let outcome = runtime.block_on(async {
         let machine = Machine::this(environment);
@@ -388,11 +390,18 @@ struct Place {
 impl Place {
     async fn take(args: &LedArgs, mut config: Config, store: Store) -> Result<Self> {
         if args.serve.listen.is_some() {
+            if config.listen.net().is_none() {
+                return Err(miette::miette!(
+                    help = "leave `--listen` out, or give it an address and a port",
+                    "clients cannot be led to `{}`: they want a URL",
+                    config.listen
+                ));
+            }
             return Self::bind(config, store, None).await;
         }
         let instance = Instance::of(&store)?;
         let settings = instance::settings(&config);
-        config.listen = ([127, 0, 0, 1], 0).into();
+        config.listen = Listen::local(0);
         let until = tokio::time::Instant::now() + SOON;
         while tokio::time::Instant::now() < until {
             if instance.try_lock() {
@@ -400,7 +409,7 @@ impl Place {
             }
             match running(&instance).await {
                 Some(note) if note.settings == settings => {
-                    config.listen.set_port(note.port);
+                    config.listen = Listen::local(note.port);
                     let ear = match &note.lobby {
                         Some(lobby) => Ear::open(lobby).await.ok(),
                         None => None,
@@ -419,14 +428,14 @@ impl Place {
 
     async fn bind(config: Config, store: Store, instance: Option<Instance>) -> Result<Self> {
         let server = start(&config, &store).await?;
-        let config = Config { listen: server.address()?, ..config };
+        let config = Config { listen: server.address()?.into(), ..config };
         Ok(Self { config, store, instance, server: Some(server), lobby: None, ear: None })
     }
 
     async fn on_own_port(instance: Instance, mut config: Config, store: Store) -> Result<Self> {
         let settings = instance::settings(&config);
         for port in instance.ports() {
-            config.listen.set_port(port);
+            config.listen = Listen::local(port);
             match start(&config, &store).await {
                 Ok(server) => {
                     let lobby = Lobby::open().ok();
@@ -438,7 +447,7 @@ impl Place {
                 Err(error) => return Err(error.into()),
             }
         }
-        config.listen.set_port(0);
+        config.listen = Listen::local(0);
         Self::bind(config, store, Some(instance)).await
     }
 
@@ -524,8 +533,8 @@ async fn stand_by(
             told.send_replace(Some(server.control()));
             let lobby = Lobby::open().ok();
             // Without it, others serve for themselves.
-            let _ =
-                instance.write(config.listen.port(), settings, lobby.as_ref().map(|it| it.name().to_owned()));
+            let port = config.listen.net().map_or(0, |address| address.port());
+            let _ = instance.write(port, settings, lobby.as_ref().map(|it| it.name().to_owned()));
             serve(server, lobby).await;
             return;
         }

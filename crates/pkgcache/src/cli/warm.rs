@@ -14,7 +14,7 @@ use miette::{IntoDiagnostic, Result, WrapErr};
 use pkgcache::commands::Console;
 use pkgcache::locked::{Form, Listed, Locked, NotALock};
 use pkgcache::warm::{self, Machine, Outcome as Brought, Progress, Python, Suite, Wanted};
-use pkgcache::{Config, Error, Server};
+use pkgcache::{Config, Error, Listen, Server};
 use serde::Serialize;
 use storekit::files::replace::read_capped;
 use storekit::{ByteSize, Platform, Store, printable};
@@ -37,8 +37,8 @@ pub(crate) struct ListArgs {
     /// The files that name what is wanted; `-` is stdin
     #[arg(required = true, value_name = "FILE")]
     files: Vec<Utf8PathBuf>,
-    /// What the files are, where their names do not say: cargo, npm, pnpm, yarn, requirements, uv,
-    /// pylock, poetry, images, apt or sbom
+    /// What the files are, where their names do not say: cargo, go, npm, pnpm, yarn, requirements,
+    /// uv, pylock, poetry, images, apt or sbom
     #[arg(long = "as", value_name = "FORM", hide_possible_values = true, value_parser = form())]
     form: Option<Form>,
     /// The machine that is to install it [default: this one's]
@@ -101,12 +101,11 @@ pub(crate) fn run(
 ) -> Result<Outcome> {
     let (packages, left_out) = read(args, &environment.folder)?;
     let config = process::fitted(Config {
-        listen: ([127, 0, 0, 1], 0).into(),
+        listen: Listen::local(0),
         offline: config.offline || what == What::Check,
         access_log: None,
         ..config
     });
-    process::keep_to_ourselves();
     let machine = Own::this(environment);
     let wanted = Wanted {
         packages,

@@ -56,6 +56,10 @@ fn of_mount(mount: &Mount, suites: &[(String, String)]) -> Check {
         Ecosystem::Oci | Ecosystem::Ollama => (format!("{below}/v2/"), "*/*"),
         // What nobody has: a hub that answers says so.
         Ecosystem::HuggingFace => (format!("{below}/api/models/pkgcache/check"), "application/json"),
+        // What nobody has: a proxy that answers says so.
+        Ecosystem::Go => (format!("{below}/pkgcache.invalid/check/@v/list"), "*/*"),
+        // What is mounted may end before the branch.
+        Ecosystem::Apk => (format!("{below}/x86_64/APKINDEX.tar.gz"), "*/*"),
         Ecosystem::Generic => (format!("{below}/"), "*/*"),
         Ecosystem::Dnf => {
             let base =
@@ -95,7 +99,9 @@ pub fn judge(check: &Check, answer: &Answer) -> Result<(), String> {
     let fine = match check.ecosystem {
         // The index answers, and has no such project or no such address. Of a repository what is
         // mounted may end before the variables in its address.
-        Ecosystem::Python | Ecosystem::Npm | Ecosystem::Dnf => matches!(status, 200..=299 | 404),
+        Ecosystem::Python | Ecosystem::Npm | Ecosystem::Dnf | Ecosystem::Apk => {
+            matches!(status, 200..=299 | 404)
+        }
         // The registry answers, and has no such image, or none for everybody.
         Ecosystem::Oci | Ecosystem::Ollama => {
             matches!(status, 200..=299 | 401 | 404) || (status == 403 && !is_unknown(answer))
@@ -106,6 +112,8 @@ pub fn judge(check: &Check, answer: &Answer) -> Result<(), String> {
         Ecosystem::Apt => {
             matches!(status, 200..=299) || (status < 500 && status != 403 && check.target.ends_with("//"))
         }
+        // A proxy says 404 or 410 of what is nowhere.
+        Ecosystem::Go => matches!(status, 200..=299 | 404 | 410),
         Ecosystem::Generic => status < 500,
     };
     if !fine {

@@ -12,6 +12,7 @@ pub mod cargo;
 pub mod check;
 pub mod dnf;
 pub mod forms;
+pub mod go;
 pub mod huggingface;
 mod ini;
 #[cfg(test)]
@@ -80,6 +81,8 @@ pub struct Found {
     pub lists: BTreeSet<String>,
     /// Clients whose default is set, and is nothing that can be cached: a folder, a git repository.
     pub elsewhere: BTreeSet<Ecosystem>,
+    /// What Go's settings say beside its proxies' addresses.
+    pub go: go::Settings,
 }
 
 impl Found {
@@ -97,6 +100,7 @@ impl Found {
         self.lists.extend(other.lists);
         self.elsewhere.extend(other.elsewhere);
         self.proxy = self.proxy.take().or(other.proxy);
+        self.go = std::mem::take(&mut self.go).or(other.go);
     }
 
     /// Whether a client of this kind is led to this cache.

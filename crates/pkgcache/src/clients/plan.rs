@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use crate::clients::{Ecosystem, Found, Index, Role, address, led_already, registries};
+use crate::clients::{Ecosystem, Found, Index, Role, address, go, led_already, registries};
 use crate::config::hosts;
-use crate::config::settings::{Mount, MountTable, Options, RegistryMount};
+use crate::config::mounts::{Mount, MountTable, RegistryMount};
+use crate::config::settings::Options;
 
 /// An upstream with a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub struct Plan {
     pub private: Vec<String>,
     /// What could not be found out or cannot be cached, and why.
     pub notes: Vec<String>,
+    /// What Go's settings say beside its proxies' addresses.
+    pub go: go::Settings,
 }
 
 impl Found {
@@ -79,6 +82,7 @@ impl Plan {
             parent: found.proxy,
             private: Vec::new(),
             notes: found.notes,
+            go: found.go,
         }
     }
 
@@ -153,7 +157,7 @@ impl Plan {
         if !self.mounts.is_empty() {
             text.push_str("[pkgcache.upstream]\n");
             for it in &self.mounts {
-                let _ = writeln!(text, "{}{} = {}", comments(it), key(&it.name), table(it));
+                let _ = writeln!(text, "{}{} = {}", comments(it), key(&it.name), table(it, &self.go));
             }
             text.push('\n');
         }
@@ -179,6 +183,8 @@ impl Plan {
                 url: it.index.url.clone(),
                 kind: it.index.ecosystem,
                 keep_private: it.index.has_credentials,
+                sumdb: self.go.sumdb.clone().filter(|_| it.index.ecosystem == Ecosystem::Go),
+                no_sumdb: without(it, &self.go).to_vec(),
                 ..MountTable::default()
             };
             (it.name.clone(), Mount::Table(table))
@@ -315,7 +321,9 @@ fn comments(it: &Named) -> String {
 #[must_use]
 pub fn credentials(ecosystem: Ecosystem, name: &str) -> String {
     let how = match ecosystem {
-        Ecosystem::Python => format!("in `http://USER:PASSWORD@HOST:PORT/{name}/`, or in ~/.netrc for HOST"),
+        Ecosystem::Python | Ecosystem::Go => {
+            format!("in `http://USER:PASSWORD@HOST:PORT/{name}/`, or in ~/.netrc for HOST")
+        }
         Ecosystem::Npm => format!("by `//HOST:PORT/{name}/:_authToken=…` in .npmrc"),
         Ecosystem::Cargo => {
             format!("by the token of a registry whose index is `sparse+http://HOST:PORT/{name}/`")
@@ -327,6 +335,7 @@ pub fn credentials(ecosystem: Ecosystem, name: &str) -> String {
             )
         }
         Ecosystem::HuggingFace => "by the token in HF_TOKEN, as it does now".to_owned(),
+        Ecosystem::Apk => format!("in `http://USER:PASSWORD@HOST:PORT/{name}/…` in /etc/apk/repositories"),
         Ecosystem::Oci | Ecosystem::Ollama | Ecosystem::Generic => "as it does now".to_owned(),
     };
     format!("The client sends its own credentials, which pass through: {how}.")
@@ -339,9 +348,24 @@ fn registry_url(it: &Named) -> Option<&str> {
     Some(url).filter(|_| !by_name && it.index.from != registries::OWN)
 }
 
-fn table(it: &Named) -> String {
+/// The modules that the mount's checksum database is not asked about.
+fn without<'a>(it: &Named, go: &'a go::Settings) -> &'a [String] {
+    if it.index.ecosystem == Ecosystem::Go { &go.no_sumdb } else { &[] }
+}
+
+fn table(it: &Named, go: &go::Settings) -> String {
     let private = if it.index.has_credentials { ", keep-private = true" } else { "" };
-    format!("{{ url = {}, kind = {}{private} }}", quoted(&it.index.url), quoted(it.index.ecosystem.name()))
+    let sumdb = go.sumdb.as_deref().filter(|_| it.index.ecosystem == Ecosystem::Go);
+    let mut sumdb = sumdb.map(|text| format!(", sumdb = {}", quoted(text))).unwrap_or_default();
+    let globs: Vec<_> = without(it, go).iter().map(|glob| quoted(glob)).collect();
+    if !globs.is_empty() {
+        let _ = write!(sumdb, ", no-sumdb = [{}]", globs.join(", "));
+    }
+    format!(
+        "{{ url = {}, kind = {}{private}{sumdb} }}",
+        quoted(&it.index.url),
+        quoted(it.index.ecosystem.name())
+    )
 }
 
 fn quoted(text: &str) -> String {

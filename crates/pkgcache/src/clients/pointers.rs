@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use toolkit::net::without_credentials;
+
 use crate::clients::address::Address;
-use crate::clients::{Ecosystem, Index, Role, Secret, address, apt, plan};
+use crate::clients::{Ecosystem, Index, Role, Secret, address, apt, go, plan};
 
 /// A mount of the cache, as its clients see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub struct Here {
     pub registries: Vec<String>,
     /// The name of the one that it stands in for where Ollama names none.
     pub models: Option<String>,
+    /// What Go's settings say beside its proxies' addresses.
+    pub go: go::Settings,
     /// Whether clients are given the credentials that they have for what is mounted. Nothing of
     /// that may be shown.
     pub reveals: bool,
@@ -188,6 +192,7 @@ impl Here {
         if let Some(mount) = self.default_of(Ecosystem::HuggingFace) {
             pointers.set("huggingface_hub", "HF_ENDPOINT", self.at(mount).trim_end_matches('/'));
         }
+        self.go(&mut pointers);
         self.apt(&mut pointers);
         self.dnf(&mut pointers);
         self.left(&mut pointers);
@@ -257,6 +262,30 @@ impl Here {
         to.pieces.push(Piece { client: "cargo", place: "~/.cargo/config.toml".into(), text });
     }
 
+    /// Go's list of proxies, each that is mounted by its mount's address.
+    fn go(&self, to: &mut Pointers) {
+        let Some(mount) = self.default_of(Ecosystem::Go) else { return };
+        let at = |url: &str| {
+            let mut mounts = self.of(Ecosystem::Go);
+            let url = Address::read(url)?.url;
+            mounts.find(|it| address::is_same(&address::folder(&it.url), &address::folder(&url)))
+        };
+        let here = |url: &str| {
+            let hidden = || Some(without_credentials(url)).filter(|_| !self.reveals);
+            at(url).map(|mount| self.at_for_client(mount)).or_else(hidden)
+        };
+        let own = self.at_for_client(mount);
+        let list = match &self.go.proxies {
+            // So it is where nothing is set.
+            None => format!("{own},direct"),
+            Some(list) if list.split([',', '|']).any(|url| at(url.trim()) == Some(mount)) => {
+                go::led(list, here)
+            }
+            Some(_) => own,
+        };
+        to.set("go", "GOPROXY", &list);
+    }
+
     fn apt(&self, to: &mut Pointers) {
         let hosts: Vec<_> = self.hosts_by_proxy(Ecosystem::Apt).into_iter().collect();
         let text = apt::led(&hosts, &self.url);
@@ -294,14 +323,18 @@ impl Here {
                 "ollama: write `ollama pull --insecure {at}/library/MODEL` for `ollama pull MODEL`"
             ));
         }
+        for mount in self.of(Ecosystem::Apk) {
+            let (at, url) = (self.at(mount), &mount.url);
+            to.notes.push(format!("apk: write `{at}…` in the place of `{url}` in /etc/apk/repositories"));
+        }
         for mount in &self.mounts {
             let at = self.at(mount);
             let is_default = self.default_of(mount.ecosystem) == Some(mount);
             match (&mount.role, mount.ecosystem) {
-                (_, Ecosystem::Apt | Ecosystem::Dnf) => {}
+                (_, Ecosystem::Apk | Ecosystem::Apt | Ecosystem::Dnf) => {}
                 (_, Ecosystem::Generic) => to.notes.push(format!("{at} is {}", mount.url)),
                 _ if is_default => {}
-                (Role::Further, Ecosystem::Python) => {}
+                (Role::Further, Ecosystem::Python | Ecosystem::Go) => {}
                 (Role::Named(name), Ecosystem::Npm) if name.starts_with('@') => {}
                 (_, ecosystem) => {
                     to.notes.push(format!(
@@ -340,6 +373,7 @@ pub(crate) mod tests {
         };
         Here {
             reveals: false,
+            go: go::Settings::default(),
             url: url.to_owned(),
             mounts: vec![
                 mount("crates", Ecosystem::Cargo, "https://rs.example/", Role::Default),

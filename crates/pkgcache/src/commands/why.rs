@@ -24,6 +24,7 @@ use crate::proxy::lookup::Lookup;
 use crate::response::location;
 use crate::response::stored_head::Answer;
 use crate::rules::conditional;
+use crate::wire::peer::Peer;
 
 /// What the cache makes of a URL.
 #[derive(Debug, Serialize)]
@@ -49,7 +50,7 @@ struct Why {
     set_by: Option<String>,
     /// What it has to hash to, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    expected: Option<Checksum>,
+    expected: Option<String>,
     /// Who says so.
     level: Level,
     /// Why nobody vouches for it.
@@ -104,7 +105,7 @@ pub async fn why(
 /// The URL as a client would ask for it: below a mount, where one leads there.
 fn asked(cache: &Cache, text: &str) -> Option<Uri> {
     let (uri, config): (Uri, _) = (text.parse().ok()?, cache.config());
-    let own = uri.authority().is_some_and(|it| it.as_str() == config.listen.to_string());
+    let own = uri.authority().is_some_and(|it| config.listen.is(it.as_str()));
     if uri.authority().is_none() || own {
         return uri.path_and_query()?.as_str().parse().ok();
     }
@@ -137,7 +138,8 @@ async fn explain(cache: &Arc<Cache>, asked: &Uri) -> Why {
     let class = target.promised.as_deref().map_or(question.class, |it| Class::SelfCertifying(*it));
     let kind = target.kind;
     let lookup = lookup(cache, target);
-    let from = index::From { client: SocketAddr::from(([127, 0, 0, 1], 0)), query: asked.query(), asked };
+    let from =
+        index::From { client: Peer::Net(SocketAddr::from(([127, 0, 0, 1], 0))), query: asked.query(), asked };
     let plan = if index::knows(&lookup.target) {
         index::plan(cache, lookup.clone(), &from).await
     } else {
@@ -167,7 +169,7 @@ async fn explain(cache: &Arc<Cache>, asked: &Uri) -> Why {
         door,
         rule,
         set_by,
-        expected: planned.ruling.expected.map(|it| it.checksum),
+        expected: expected(&planned.ruling),
         level: planned.ruling.level,
         unvouched: planned.ruling.unvouched,
         named_by,
@@ -234,11 +236,17 @@ fn asks(planned: &Lookup, stored: Option<&Found>) -> String {
     }
 }
 
+/// What it has to be, or has to have in it.
+fn expected(ruling: &Ruling) -> Option<String> {
+    let contents = || ruling.contents.map(|it| it.to_string());
+    ruling.expected.map(|it| it.checksum.to_string()).or_else(contents)
+}
+
 /// By which rule it is fresh, and the setting that says for how long, where there is one.
 fn rule(planned: &Lookup, class: Class, config: &Config) -> (String, Option<String>) {
-    let Ruling { freshness, expected, .. } = &planned.ruling;
+    let (freshness, expected) = (planned.ruling.freshness, expected(&planned.ruling));
     let ttl = &planned.target.ttl;
-    let lifetime = match (freshness, expected, class) {
+    let lifetime = match (freshness, &expected, class) {
         (Freshness::Never, ..) => return ("never: it is an interface".to_owned(), None),
         (Freshness::Http, ..) => return ("as long as HTTP's rules say".to_owned(), None),
         (_, Some(_), _) => return ("for ever: it cannot change".to_owned(), None),

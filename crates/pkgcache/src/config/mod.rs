@@ -2,12 +2,18 @@
 //!
 //! Deliberately absent: flags and the environment, which `cli` turns into this.
 
+pub(crate) mod changes;
+mod count;
 pub(crate) mod hosts;
+pub(crate) mod listen;
+pub(crate) mod mounts;
+pub(crate) mod remote;
 pub(crate) mod settings;
+pub(crate) mod sources;
 pub(crate) mod target;
 pub(crate) mod ttl;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,16 +23,23 @@ use storekit::Digest;
 use toolkit::net::Network;
 
 use crate::config::hosts::Hosts;
+pub use crate::config::listen::Listen;
+use crate::config::remote::RemoteConfig;
+pub use crate::config::sources::{Mirror, Sources};
 use crate::config::ttl::Lifetimes;
 use crate::ecosystem::Ecosystem;
+use crate::ecosystem::go::sumdb::Sumdb;
 use crate::wire::framing::HeadLimits;
+use crate::wire::peer::Peer;
 
 /// Everything that can be set.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Config {
-    /// Where to listen.
-    pub listen: SocketAddr,
+    /// Where to listen, where the process was not given sockets.
+    pub listen: Listen,
+    /// The mode of a socket in the file system; by default, the one that files have here.
+    pub socket_mode: Option<u32>,
     /// The upstreams that have a path of their own.
     pub upstreams: Vec<Upstream>,
     /// The registries that are mirrored below `/v2/`, by the names that image references have.
@@ -57,6 +70,8 @@ pub struct Config {
     pub access_log: Option<Utf8PathBuf>,
     /// For how long counts stay in events/.
     pub keep_events: Duration,
+    /// The bucket that several caches share.
+    pub remote: Option<RemoteConfig>,
 }
 
 /// An upstream and the path that it is mounted at.
@@ -67,10 +82,14 @@ pub struct Upstream {
     pub name: String,
     /// Where it is.
     pub url: Uri,
+    /// Where else its content is, and with which credentials.
+    pub sources: Arc<Sources>,
     /// Which kind of package client it serves.
     pub kind: Ecosystem,
     /// The keys that its indexes have to be signed by, where that is checked here.
     pub keyring: Option<Arc<[u8]>>,
+    /// The checksum database of Go's modules.
+    pub sumdb: Option<Arc<Sumdb>>,
     /// Whether npm gets the upstream's own URLs of tarballs: it replaces their host by itself, and
     /// its lock files stay as they would be without the cache.
     pub keep_links: bool,
@@ -126,6 +145,8 @@ pub struct Limits {
     pub object: u64,
     /// Connections of clients at a time.
     pub connections: usize,
+    /// Connections of one client at a time, where that is limited.
+    pub client_connections: Option<usize>,
     /// A client's head has to come within this time.
     pub head_time: Duration,
     /// A connection on which the client lets nothing move for so long is closed.
@@ -149,11 +170,12 @@ impl Default for Limits {
             head: HeadLimits { head: 32 << 10, fields: 100 },
             object: 64 << 30,
             connections: 16_384,
+            client_connections: None,
             head_time: Duration::from_secs(20),
             idle: Duration::from_secs(300),
             connect: Duration::from_secs(10),
             answer: Duration::from_secs(60),
-            drain: Duration::from_secs(8),
+            drain: Duration::from_secs(30),
             drain_moving: Duration::from_secs(300),
             back_off: Duration::from_secs(1),
         }
@@ -163,7 +185,8 @@ impl Default for Limits {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            listen: Listen::local(0),
+            socket_mode: None,
             upstreams: Vec::new(),
             registries: Vec::new(),
             forward: Forward::default(),
@@ -179,6 +202,7 @@ impl Default for Config {
             limits: Limits::default(),
             access_log: None,
             keep_events: Duration::from_secs(30 * 86_400),
+            remote: None,
         }
     }
 }
@@ -245,6 +269,13 @@ impl Registry {
 }
 
 impl Clients {
+    /// Whether a client may come in without a token. At a socket in the file system, its mode says
+    /// who may connect.
+    #[must_use]
+    pub(crate) fn let_in(&self, peer: &Peer) -> bool {
+        peer.ip().is_none_or(|address| self.knows(address))
+    }
+
     /// Whether a client at this address may come in without a token.
     #[must_use]
     pub fn knows(&self, address: IpAddr) -> bool {

@@ -1,26 +1,25 @@
 //! The configuration from flags, variables and larder.toml's table `[pkgcache]`, in this order.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use http::Uri;
 use miette::{Diagnostic, IntoDiagnostic, WrapErr};
-use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use storekit::{Age, ByteSize, Digest, WrittenSize};
 use toolkit::amount::Setting;
+use toolkit::bucket::{Account, HalfAnAccount};
 use toolkit::net::without_credentials;
 use toolkit::settings::Settings;
 
+use crate::config::count;
 use crate::config::hosts::{HostRule, Hosts};
+use crate::config::mounts::{self, Mount, RegistryMount};
+use crate::config::remote::{RemoteConfig, RemoteSetting, RemoteTable};
 use crate::config::ttl::{Lifetimes, Ttl};
-use crate::config::{Clients, Config, DOCKER, Forward, Limits, Registry, Upstream};
-use crate::ecosystem::Ecosystem;
+use crate::config::{Clients, Config, Forward, Limits, Listen};
 use crate::error::Error;
 
 /// What can be said in larder.toml and by flags; what is absent is left to the next in order.
@@ -34,6 +33,8 @@ use crate::error::Error;
 pub struct Options {
     /// Where to listen.
     pub listen: Option<String>,
+    /// The mode of a socket in the file system, in octal digits.
+    pub socket_mode: Option<String>,
     /// Mounted upstreams, by name; `/` is the root.
     pub upstream: BTreeMap<String, Mount>,
     /// Registries of container images that are mirrored, by name.
@@ -67,8 +68,11 @@ pub struct Options {
     /// Larger bodies are not stored.
     pub max_object: Option<ByteSize>,
     /// Connections of clients at a time.
-    #[serde(deserialize_with = "connections")]
+    #[serde(deserialize_with = "count::connections")]
     pub max_connections: Option<usize>,
+    /// Connections of one client at a time.
+    #[serde(deserialize_with = "count::connections")]
+    pub max_connections_per_client: Option<usize>,
     /// A client's head has to come within this time.
     pub head_time: Option<Age>,
     /// A connection on which the client lets nothing move for so long is closed.
@@ -81,110 +85,23 @@ pub struct Options {
     pub access_log: Option<Utf8PathBuf>,
     /// For how long the counts by the minute are kept.
     pub keep_events: Option<Age>,
+    /// The bucket that several caches share.
+    pub remote: Option<RemoteSetting>,
+    /// Whether it is only read, whatever its table says.
+    #[serde(skip)]
+    pub remote_read_only: Option<bool>,
+    /// The account that the environment names for it.
+    #[serde(skip)]
+    pub account: Option<Result<Account, HalfAnAccount>>,
+    /// The server that the environment names for buckets.
+    #[serde(skip)]
+    pub endpoint: Option<String>,
     /// How much may be stored: gcctl's to see to.
     pub max_size: Option<Setting<WrittenSize>>,
     /// For how long it may be unused: gcctl's to see to.
     pub max_age: Option<Setting<Age>>,
     /// The same for models: gcctl's to see to.
     pub models_max_age: Option<Setting<Age>>,
-}
-
-/// An upstream in larder.toml: its URL, or a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mount {
-    /// The upstream's URL, without other settings.
-    Url(String),
-    /// With more.
-    Table(MountTable),
-}
-
-/// A registry in larder.toml.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    default,
-    rename_all = "kebab-case",
-    expecting = "a table such as `{ url = \"https://example.org\" }`"
-)]
-pub struct RegistryMount {
-    /// Where it is; by default, `https://` and its name.
-    pub url: Option<String>,
-    /// What it has: images (`oci`, the default) or Ollama's models (`ollama`).
-    pub kind: Option<Ecosystem>,
-    /// The server, beside the registry's own, that may be sent its users' credentials for a token.
-    pub tokens_from: Option<String>,
-    /// For how long its tags and lists are handed on without a question.
-    pub ttl: Ttl,
-}
-
-/// An upstream's table.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct MountTable {
-    /// Where it is.
-    pub url: String,
-    /// Which kind of package client it serves.
-    #[serde(default)]
-    pub kind: Ecosystem,
-    /// The file with the keys that its indexes have to be signed by.
-    pub keyring: Option<Utf8PathBuf>,
-    /// Whether npm gets the upstream's own URLs of tarballs.
-    #[serde(default)]
-    pub keep_links: bool,
-    /// Whether redirects are followed here.
-    #[serde(default)]
-    pub follow_redirects: bool,
-    /// Whether answers to credentials are kept for clients that bring the same.
-    #[serde(default)]
-    pub keep_private: bool,
-    /// Whether a lifetime is guessed for answers that name none.
-    pub heuristic_freshness: Option<bool>,
-    /// For how long what clients get is handed on without a question, by class.
-    #[serde(default)]
-    pub ttl: Ttl,
-}
-
-impl<'de> Deserialize<'de> for Mount {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Either;
-
-        impl<'de> Visitor<'de> for Either {
-            type Value = Mount;
-
-            fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-                to.write_str("a URL, or a table such as `{ url = \"https://example.org\" }`")
-            }
-
-            fn visit_str<E: de::Error>(self, url: &str) -> Result<Mount, E> {
-                Ok(Mount::Url(url.to_owned()))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Mount, A::Error> {
-                MountTable::deserialize(MapAccessDeserializer::new(table)).map(Mount::Table)
-            }
-        }
-
-        from.deserialize_any(Either)
-    }
-}
-
-/// A number of connections.
-fn connections<'de, D: Deserializer<'de>>(from: D) -> Result<Option<usize>, D::Error> {
-    struct Count;
-
-    impl Visitor<'_> for Count {
-        type Value = usize;
-
-        fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-            to.write_str("a number of connections: write a whole number, 1 or more")
-        }
-
-        fn visit_i64<E: de::Error>(self, number: i64) -> Result<usize, E> {
-            usize::try_from(number).map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))
-        }
-    }
-
-    from.deserialize_any(Count).map(Some)
 }
 
 /// The port where nothing else is said.
@@ -211,6 +128,11 @@ impl Options {
             offline: flag("OFFLINE")?,
             allow_private: flag("ALLOW_PRIVATE")?,
             token_file: get("TOKEN_FILE").map(Into::into),
+            remote: get("REMOTE").map(|url| RemoteSetting::Url(url.to_owned())),
+            account: Some(Account::of(settings.environment())),
+            endpoint: ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]
+                .iter()
+                .find_map(|name| settings.environment().get(name).map(str::to_owned)),
             ..Self::default()
         };
         variables.mount(get("UPSTREAM").unwrap_or_default().split_whitespace())?;
@@ -251,6 +173,7 @@ impl Options {
             upstream,
             registry,
             listen: self.listen.or(other.listen),
+            socket_mode: self.socket_mode.or(other.socket_mode),
             allow: self.allow.or(other.allow),
             tunnel: self.tunnel.or(other.tunnel),
             allow_private: self.allow_private.or(other.allow_private),
@@ -266,12 +189,17 @@ impl Options {
             token_file: self.token_file.or(other.token_file),
             max_object: self.max_object.or(other.max_object),
             max_connections: self.max_connections.or(other.max_connections),
+            max_connections_per_client: self.max_connections_per_client.or(other.max_connections_per_client),
             head_time: self.head_time.or(other.head_time),
             idle_time: self.idle_time.or(other.idle_time),
             answer_time: self.answer_time.or(other.answer_time),
             drain_time: self.drain_time.or(other.drain_time),
             access_log: self.access_log.or(other.access_log),
             keep_events: self.keep_events.or(other.keep_events),
+            remote: self.remote.or(other.remote),
+            remote_read_only: self.remote_read_only.or(other.remote_read_only),
+            account: self.account.or(other.account),
+            endpoint: self.endpoint.or(other.endpoint),
             max_size: self.max_size.or(other.max_size),
             max_age: self.max_age.or(other.max_age),
             models_max_age: self.models_max_age.or(other.models_max_age),
@@ -291,21 +219,23 @@ impl Options {
             answer: self.answer_time.map_or(defaults.limits.answer, |age| age.0),
             drain: self.drain_time.map_or(defaults.limits.drain, |age| age.0),
             connections: self.max_connections.unwrap_or(defaults.limits.connections).max(1),
+            client_connections: self.max_connections_per_client.map(|most| most.max(1)),
             ..defaults.limits
         };
         let guesses = self.heuristic_freshness.unwrap_or(false);
         let ttl = |own: &Ttl| Lifetimes::of(own, &self.ttl, self.index_ttl);
         let config = Config {
-            listen: listen(self.listen.as_deref().unwrap_or(LISTEN))?,
+            listen: listen(self.listen.as_deref().unwrap_or(LISTEN), folder)?,
+            socket_mode: self.socket_mode.as_deref().map(mode).transpose()?,
             upstreams: self
                 .upstream
                 .iter()
-                .map(|(name, mount)| upstream(name, mount, folder, guesses, ttl))
+                .map(|(name, mount)| mounts::upstream(name, mount, folder, guesses, ttl))
                 .collect::<Result<_, _>>()?,
             registries: self
                 .registry
                 .iter()
-                .map(|(name, mount)| registry(name, mount, ttl))
+                .map(|(name, mount)| mounts::registry(name, mount, ttl))
                 .collect::<Result<_, _>>()?,
             forward: Forward {
                 hosts: hosts(self.allow.as_deref())?,
@@ -329,17 +259,47 @@ impl Options {
                 .as_ref()
                 .map(|path| if path == "-" { path.clone() } else { folder.join(path) }),
             keep_events: self.keep_events.map_or(defaults.keep_events, |age| age.0),
+            remote: self.remote.as_ref().map(|remote| self.remote(remote)).transpose()?,
         };
-        if !config.listen.ip().is_loopback() && !self.allow_remote.unwrap_or(false) {
-            return Err(Error::Exposed { address: config.listen }.into());
+        if let Some(address) = config.listen.net()
+            && config.listen.is_remote()
+            && !self.allow_remote.unwrap_or(false)
+        {
+            return Err(Error::Exposed { address }.into());
         }
         Ok(config)
     }
 }
 
-fn listen(text: &str) -> miette::Result<SocketAddr> {
-    text.parse().into_diagnostic().wrap_err_with(|| {
-        format!("cannot listen on {text:?}: write an address with a port, such as `{LISTEN}`")
+impl Options {
+    fn remote(&self, setting: &RemoteSetting) -> miette::Result<RemoteConfig> {
+        let account = self.account.clone().transpose()?.unwrap_or_default();
+        let mut table = match setting {
+            RemoteSetting::Url(url) => RemoteTable { url: url.clone(), ..RemoteTable::default() },
+            RemoteSetting::Table(table) => table.clone(),
+        };
+        table.read_only |= self.remote_read_only.unwrap_or(false);
+        Ok(table.config(account, self.endpoint.as_deref())?)
+    }
+}
+
+fn listen(text: &str, folder: &Utf8Path) -> miette::Result<Listen> {
+    Listen::read(text, folder).ok_or_else(|| {
+        miette::miette!(
+            help = "write an address with a port, such as `{LISTEN}`, or `unix:` and the path of a socket",
+            "cannot listen on {text:?}"
+        )
+    })
+}
+
+/// A mode that says who may read and write.
+fn mode(text: &str) -> miette::Result<u32> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
+    mode.ok_or_else(|| {
+        miette::miette!(
+            help = "write octal digits, such as `0660` for this user and the group",
+            "{text:?} is not a mode of a socket"
+        )
     })
 }
 
@@ -367,91 +327,6 @@ fn parent(text: &str) -> Result<Uri, Error> {
     Ok(uri)
 }
 
-fn upstream(
-    name: &str,
-    mount: &Mount,
-    folder: &Utf8Path,
-    guesses: bool,
-    ttl: impl Fn(&Ttl) -> Lifetimes,
-) -> Result<Upstream, Error> {
-    let table = match mount {
-        Mount::Url(url) => MountTable { url: url.clone(), ..MountTable::default() },
-        Mount::Table(table) => table.clone(),
-    };
-    let wrong =
-        |reason| Error::NotAnUpstream { text: format!("{name}={}", without_credentials(&table.url)), reason };
-    let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if name != "/" && (name.is_empty() || !name.chars().all(good) || name.starts_with('.')) {
-        return Err(wrong("a name has letters, digits, `-`, `_` and `.`"));
-    }
-    let url: Uri = table.url.parse().map_err(|_| wrong("not a valid URL"))?;
-    if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none_or(str::is_empty) {
-        return Err(wrong("a URL begins with `http://` or `https://` and a host"));
-    }
-    if url.query().is_some() || url.authority().is_some_and(|it| it.as_str().contains('@')) {
-        return Err(wrong("neither a query nor credentials can be a part of it"));
-    }
-    if table.kind == Ecosystem::Generic && !table.ttl.is_empty() {
-        return Err(wrong("`ttl` needs a `kind`, for without one HTTP's rules hold for everything"));
-    }
-    Ok(Upstream {
-        name: name.trim_matches('/').to_owned(),
-        url,
-        kind: table.kind,
-        keyring: table.keyring.map(|path| keyring(&folder.join(path))).transpose()?,
-        keep_links: table.keep_links,
-        follow_redirects: table.follow_redirects,
-        keep_private: table.keep_private,
-        heuristic_freshness: table.heuristic_freshness.unwrap_or(guesses),
-        ttl: ttl(&table.ttl),
-    })
-}
-
-/// No keyring is larger: 16 MiB.
-const LARGEST_KEYRING: u64 = 16 << 20;
-
-/// What is in a file with keys.
-fn keyring(path: &Utf8Path) -> Result<Arc<[u8]>, Error> {
-    let bad = |reason: String| Error::File { path: path.to_owned(), reason };
-    let found = storekit::files::replace::read_capped(path, LARGEST_KEYRING);
-    let bytes = found.map_err(|error| bad(error.to_string()))?;
-    Ok(bytes.ok_or_else(|| bad("it is not there".to_owned()))?.into())
-}
-
-/// docker.io is served by another host, and its tokens by a third.
-const DOCKER_URL: &str = "https://registry-1.docker.io";
-const DOCKER_TOKENS: &str = "auth.docker.io";
-
-fn registry(name: &str, mount: &RegistryMount, ttl: impl Fn(&Ttl) -> Lifetimes) -> Result<Registry, Error> {
-    let is_docker = name == DOCKER;
-    let usual = if is_docker { DOCKER_URL.to_owned() } else { format!("https://{name}") };
-    let text = mount.url.clone().unwrap_or(usual);
-    let wrong =
-        |reason| Error::NotAnUpstream { text: format!("{name}={}", without_credentials(&text)), reason };
-    if name.parse::<HostRule>().is_err() || name.contains('*') {
-        return Err(wrong("a registry's name is its host, with a port where it has one"));
-    }
-    let url: Uri = text.parse().map_err(|_| wrong("not a valid URL"))?;
-    if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none_or(str::is_empty) {
-        return Err(wrong("a URL begins with `http://` or `https://` and a host"));
-    }
-    if url.path() != "/"
-        || url.query().is_some()
-        || url.authority().is_some_and(|it| it.as_str().contains('@'))
-    {
-        return Err(wrong(
-            "a registry is a host: neither a path, a query nor credentials can be a part of it",
-        ));
-    }
-    let has_models = match mount.kind {
-        None | Some(Ecosystem::Oci) => false,
-        Some(Ecosystem::Ollama) => true,
-        Some(_) => return Err(wrong("the `kind` of a registry is `oci` or `ollama`")),
-    };
-    let tokens_from = mount.tokens_from.clone().or(is_docker.then(|| DOCKER_TOKENS.to_owned()));
-    Ok(Registry { name: name.to_ascii_lowercase(), url, tokens_from, has_models, ttl: ttl(&mount.ttl) })
-}
-
 /// The digest of the token in the file's first line.
 fn token(path: &Utf8Path) -> Result<Digest, Error> {
     let bad = |reason: String| Error::File { path: path.to_owned(), reason };
@@ -466,6 +341,7 @@ fn token(path: &Utf8Path) -> Result<Digest, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::mounts::{MirrorTable, MountTable};
 
     #[track_caller]
     fn refused(change: impl FnOnce(&mut Options), word: &str) {
@@ -478,7 +354,7 @@ mod tests {
     #[test]
     fn the_default_is_this_machine_and_nobody_elses_servers() {
         let config = Options::default().config(Utf8Path::new("/")).unwrap();
-        assert!(config.listen.ip().is_loopback() && config.upstreams.is_empty());
+        assert!(!config.listen.is_remote() && config.upstreams.is_empty());
         assert_eq!(config.forward, Forward::default());
     }
 
@@ -486,6 +362,8 @@ mod tests {
     fn what_makes_no_sense_is_refused() {
         refused(|it| it.listen = Some("3144".into()), "cannot listen");
         refused(|it| it.listen = Some("0.0.0.0:3144".into()), "other machines");
+        refused(|it| it.socket_mode = Some("rw".into()), "not a mode");
+        refused(|it| it.socket_mode = Some("4755".into()), "not a mode");
         refused(|it| it.allow = Some(vec!["a b".into()]), "not a host");
         refused(|it| it.clients = Some(vec!["10.0.0.0/99".into()]), "not a network");
         refused(|it| it.parent = Some("socks5://x".into()), "invalid parent proxy");
@@ -493,6 +371,16 @@ mod tests {
         refused(|it| it.mount(["x=ftp://a/"]).unwrap(), "invalid upstream");
         refused(|it| it.mount(["a/b=http://a/"]).unwrap(), "invalid upstream");
         refused(|it| it.mount(["x=http://user:pw@a/"]).unwrap(), "http://…@a/");
+        let mirrored = |url: &str, credentials: Option<&str>| MountTable {
+            url: "http://a".to_owned(),
+            mirrors: vec![MirrorTable { url: url.to_owned(), credentials: credentials.map(Into::into) }],
+            ..MountTable::default()
+        };
+        let mirror =
+            |table, word| refused(|it| drop(it.upstream.insert("a".into(), Mount::Table(table))), word);
+        mirror(mirrored("ftp://b", None), "invalid upstream \"a=ftp://b\"");
+        mirror(mirrored("http://user:pw@b", None), "http://…@b");
+        mirror(mirrored("http://b", Some("/nonexistent")), "/nonexistent");
         let ttl = || toml::from_str("index = \"1s\"").unwrap();
         let table = |ttl| MountTable { url: "http://a".to_owned(), ttl, ..MountTable::default() };
         refused(|it| drop(it.upstream.insert("a".into(), Mount::Table(table(ttl())))), "needs a `kind`");
@@ -523,6 +411,11 @@ mod tests {
         wrong("[pkgcache.registry]\na = { ttl = \"1s\" }", "expected times by class");
         wrong("[pkgcache]\nttl = { artifact = \"1s\" }", "cannot change");
         wrong("[pkgcache]\nmax-connections = -1", "integer `-1`, expected a number of connections");
+        wrong(
+            "[pkgcache.upstream]\na = { url = \"http://a\", max-requests = -1 }",
+            "expected a number of requests",
+        );
+        wrong("[pkgcache.upstream]\na = { url = \"http://a\", mirrors = [3] }", "expected a URL, or a table");
         wrong("[pkgcache]\nmax-connections = \"5\"", "expected a number of connections");
         wrong("[pkgcache]\nmax-object = true", "expected a size");
         wrong("pkgcache = 3", "expected settings, such as");
@@ -558,6 +451,6 @@ mod tests {
             found,
             [("", "http://root/".into()), ("a", "http://one/".into()), ("b", "http://three/".into())]
         );
-        assert!(config.offline && config.listen.port() == 1);
+        assert!(config.offline && config.listen.to_string() == "127.0.0.1:1");
     }
 }

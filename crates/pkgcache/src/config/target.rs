@@ -9,7 +9,8 @@ use storekit::Checksum;
 
 use crate::config::hosts::is_address;
 use crate::config::ttl::Lifetimes;
-use crate::config::{Config, DOCKER, Upstream};
+use crate::config::{Config, DOCKER, Sources, Upstream};
+use crate::ecosystem::go::sumdb::Sumdb;
 use crate::ecosystem::path::canonical;
 use crate::ecosystem::{Class, Ecosystem, apt, dnf, npm, oci, python};
 
@@ -38,8 +39,12 @@ pub(crate) struct Target {
     pub(crate) below: String,
     /// The upstream's own URL, where one is mounted, or is known, that has this kind.
     pub(crate) upstream: Uri,
+    /// Where else what is below that can be had.
+    pub(crate) sources: Arc<Sources>,
     /// The keys that the indexes have to be signed by, where that is checked.
     pub(crate) keyring: Option<Arc<[u8]>>,
+    /// The checksum database of Go's modules.
+    pub(crate) sumdb: Option<Arc<Sumdb>>,
     /// Whether npm gets the upstream's own URLs of tarballs.
     pub(crate) keep_links: bool,
     /// For how long what it gives is handed on without a question.
@@ -52,6 +57,14 @@ pub(crate) struct Target {
     /// What the body has to be, where the address says so: `/sha256/HEX/NAME/PATH`. Boxed, since
     /// few have one.
     pub(crate) promised: Option<Box<Checksum>>,
+}
+
+impl Target {
+    /// Whether the URL is below the upstream's own: not a file that an index names elsewhere.
+    #[must_use]
+    pub(crate) fn is_below_upstream(&self) -> bool {
+        path_below(&self.upstream, &self.url).is_some()
+    }
 }
 
 /// Why a request is not passed on.
@@ -108,12 +121,14 @@ fn forward(config: &Config, uri: &Uri, host: &str) -> Result<Target, NoTarget> {
         source: if port == 80 { host.to_owned() } else { format!("{host}:{port}") },
         keep_links: false,
         keyring: known.keyring,
+        sumdb: known.sumdb,
         ttl: known.ttl,
         keep_private: known.kind != Ecosystem::Generic,
         follow_redirects: known.kind != Ecosystem::Generic,
         kind: known.kind,
         below: known.below,
         upstream: known.upstream,
+        sources: known.sources,
         tokens_from: known.tokens_from,
         url,
         private: config.allow_private
@@ -130,7 +145,9 @@ struct Known {
     kind: Ecosystem,
     below: String,
     upstream: Uri,
+    sources: Arc<Sources>,
     keyring: Option<Arc<[u8]>>,
+    sumdb: Option<Arc<Sumdb>>,
     ttl: Lifetimes,
     tokens_from: Option<String>,
 }
@@ -141,13 +158,15 @@ struct Known {
 fn mounted_at(config: &Config, url: &Uri, is_allowed: bool) -> Option<Known> {
     let upstreams = config.upstreams.iter().filter_map(|it| {
         let (below, upstream, keyring) = (path_below(&it.url, url)?, it.url.clone(), it.keyring.clone());
-        Some(Known { kind: it.kind, below, upstream, keyring, ttl: it.ttl, tokens_from: None })
+        let (sources, sumdb, ttl) = (Arc::clone(&it.sources), it.sumdb.clone(), it.ttl);
+        Some(Known { kind: it.kind, below, upstream, sources, keyring, sumdb, ttl, tokens_from: None })
     });
     let registries = config.registries.iter().filter_map(|it| {
         let greets = |path: &str| matches!(path.trim_end_matches('/'), "/v2" | "/v2/token") && !is_allowed;
         let below = path_below(&it.url, url).filter(|path| oci::parse(path).is_some() || greets(path))?;
         let (upstream, tokens_from) = (it.url.clone(), it.tokens_from.clone());
-        Some(Known { kind: it.kind(), below, upstream, keyring: None, ttl: it.ttl, tokens_from })
+        let (kind, sources, ttl) = (it.kind(), Arc::default(), it.ttl);
+        Some(Known { kind, below, upstream, sources, keyring: None, sumdb: None, ttl, tokens_from })
     });
     upstreams.chain(registries).max_by_key(|it| it.upstream.path().len())
 }
@@ -160,7 +179,8 @@ fn by_looks(config: &Config, url: &Uri) -> Known {
         && let Some(below) = python::mounted_file(url)
     {
         let (kind, upstream) = (Ecosystem::Python, index.url.clone());
-        return Known { kind, below, upstream, keyring: None, ttl: index.ttl, tokens_from };
+        let (sources, ttl) = (Arc::default(), index.ttl);
+        return Known { kind, below, upstream, sources, keyring: None, sumdb: None, ttl, tokens_from };
     }
     let kind = match () {
         () if apt::is_likely(path) => Ecosystem::Apt,
@@ -170,7 +190,8 @@ fn by_looks(config: &Config, url: &Uri) -> Known {
     let root =
         format!("{}://{}/", url.scheme_str().unwrap_or("http"), url.authority().map_or("", |it| it.as_str()));
     let (below, upstream) = (path.to_owned(), root.parse().unwrap_or_default());
-    Known { kind, below, upstream, keyring: None, ttl: config.ttl, tokens_from }
+    let (sources, ttl) = (Arc::default(), config.ttl);
+    Known { kind, below, upstream, sources, keyring: None, sumdb: None, ttl, tokens_from }
 }
 
 /// The path of a URL below another one, if it lies there.
@@ -210,8 +231,10 @@ fn reverse(config: &Config, uri: &Uri, is_ollama: bool) -> Result<Target, NoTarg
         kind: upstream.kind,
         below: path_of(rest),
         upstream: upstream.url.clone(),
+        sources: Arc::clone(&upstream.sources),
         keep_links: upstream.keep_links,
         keyring: upstream.keyring.clone(),
+        sumdb: upstream.sumdb.clone(),
         ttl: upstream.ttl,
         tokens_from: None,
         mount: Some(upstream.name.clone()),

@@ -7,10 +7,13 @@
 //! Deliberately absent: requests, the store, time (`index`, `proxy`).
 
 mod accept;
+pub(crate) mod apk;
 pub(crate) mod apt;
 pub(crate) mod base;
 pub(crate) mod cargo;
+pub(crate) mod contents;
 pub(crate) mod dnf;
+pub(crate) mod go;
 pub(crate) mod huggingface;
 mod json;
 #[cfg(test)]
@@ -56,6 +59,10 @@ pub enum Ecosystem {
     Ollama,
     /// `huggingface_hub` and what stands on it: models and datasets.
     HuggingFace,
+    /// Go's modules and toolchains.
+    Go,
+    /// Alpine's package manager.
+    Apk,
 }
 
 /// What a request asks for.
@@ -165,12 +172,15 @@ impl From<std::io::Error> for BadIndex {
 }
 
 /// Names of programs and indexes, which are easily taken for that of their kind.
-const RELATED: [(&str, Ecosystem); 19] = [
+const RELATED: [(&str, Ecosystem); 22] = [
+    ("alpine", Ecosystem::Apk),
     ("crates", Ecosystem::Cargo),
     ("deb", Ecosystem::Apt),
     ("debian", Ecosystem::Apt),
     ("docker", Ecosystem::Oci),
     ("fedora", Ecosystem::Dnf),
+    ("golang", Ecosystem::Go),
+    ("goproxy", Ecosystem::Go),
     ("hf", Ecosystem::HuggingFace),
     ("hub", Ecosystem::HuggingFace),
     ("models", Ecosystem::HuggingFace),
@@ -195,11 +205,13 @@ impl<'de> Deserialize<'de> for Ecosystem {
 }
 
 impl Ecosystem {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
+        Self::Apk,
         Self::Apt,
         Self::Cargo,
         Self::Dnf,
         Self::Generic,
+        Self::Go,
         Self::HuggingFace,
         Self::Npm,
         Self::Oci,
@@ -235,6 +247,8 @@ impl Ecosystem {
             Self::Oci => "oci",
             Self::Ollama => "ollama",
             Self::HuggingFace => "huggingface",
+            Self::Go => "go",
+            Self::Apk => "apk",
         }
     }
 
@@ -261,6 +275,8 @@ impl Ecosystem {
             Self::Cargo => cargo::ask(path, query),
             Self::Oci | Self::Ollama => oci::ask(path, query),
             Self::HuggingFace => huggingface::ask(path, query),
+            Self::Go => go::ask(path, query),
+            Self::Apk => apk::ask(path, query),
         }
     }
 }

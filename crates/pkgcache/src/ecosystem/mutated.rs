@@ -9,7 +9,7 @@ use super::base::Base;
 use super::packing::Packing;
 use super::python::Form;
 use super::table::TableBuilder;
-use super::{BadIndex, apt, cargo, dnf, huggingface, npm, python};
+use super::{BadIndex, apk, apt, cargo, dnf, go, huggingface, npm, python};
 use crate::damaged;
 
 const HEX: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -199,4 +199,36 @@ fn the_indexes_of_rpm_repositories_are_read_or_refused() {
     );
     tried(repomd, |bytes| dnf::repomd(&mut &*bytes).map(|_| 0));
     tried(primary(), |bytes| weight(|table| dnf::vouch(Packing::Plain, &mut &*bytes, table)));
+}
+
+#[test]
+fn the_records_and_zips_of_go_modules_are_read_or_refused() {
+    tried(go::tests::answer(), |bytes| {
+        let key = go::tests::Signer::new().key();
+        let database = go::sumdb::Sumdb::read(Some(&key), &[]).unwrap().unwrap();
+        database.record(&String::from_utf8_lossy(bytes)).map(|_| 0)
+    });
+    tried(
+        go::tests::zipped(&[("a@v1.0.0/go.mod", "module a\n"), ("a@v1.0.0/a.go", "package a\n")]),
+        |bytes| {
+            let sum = go::dirhash::of_zip(&mut std::io::Cursor::new(bytes));
+            sum.map(|_| 0).map_err(BadIndex::Malformed)
+        },
+    );
+}
+
+#[test]
+fn the_indexes_and_packages_of_apk_are_read_or_refused() {
+    let (package, sum) = apk::tests::package("data");
+    tried(apk::tests::index(sum, package.len()), |bytes| {
+        weight(|table| apk::vouch(&mut &*bytes, table)).map(|_| 0)
+    });
+    tried(apk::tests::index(sum, package.len()), |bytes| {
+        apk::signature::verify(bytes, apk::tests::PUBLIC.as_bytes()).map(|()| 0)
+    });
+    tried(package, |bytes| {
+        let sum = storekit::Checksum::Sha1([0; 20]);
+        let control = apk::members::control(&mut std::io::Cursor::new(bytes), sum);
+        control.map(|_| 0).map_err(BadIndex::Malformed)
+    });
 }

@@ -4,9 +4,9 @@
 
 use std::fmt::Write as _;
 
-/// The path with escapes of unreserved characters decoded, other escapes in upper case, and `+` and
-/// `:` as themselves: package clients differ in how they write these two. What is not a valid
-/// escape stays as it is.
+/// The path with escapes of unreserved characters decoded, other escapes in upper case, and `+`,
+/// `:` and `!` as themselves: package clients differ in how they write these three. What is not a
+/// valid escape stays as it is.
 #[must_use]
 pub(crate) fn canonical(path: &str) -> String {
     let mut written = String::with_capacity(path.len());
@@ -21,7 +21,7 @@ pub(crate) fn canonical(path: &str) -> String {
             continue;
         };
         let c = char::from(byte);
-        if c.is_ascii_alphanumeric() || "-._~+:".contains(c) {
+        if c.is_ascii_alphanumeric() || "-._~+:!".contains(c) {
             written.push(c);
         } else {
             written.extend(escape(byte));
@@ -111,7 +111,7 @@ mod tests {
         for spelling in ["/a/lib%2bx~1", "/a/lib%2Bx%7e1", "/a/lib+x%7E1", "/%61/lib+x~1"] {
             assert_eq!(canonical(spelling), "/a/lib+x~1", "{spelling}");
         }
-        assert_eq!(canonical("/a%2fb%20c%3a1"), "/a%2Fb%20c:1");
+        assert_eq!(canonical("/a%2fb%20c%3a1%21"), "/a%2Fb%20c:1!");
         assert_eq!(canonical("%"), "%");
         assert_eq!(canonical("/%zz%4"), "/%zz%4");
         assert_eq!(canonical("/%é%+1"), "/%é%+1");

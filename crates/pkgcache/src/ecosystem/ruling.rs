@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, StatusCode, Uri};
 use storekit::{Checksum, ChecksumHasher, Digest, Level, StoredResponse};
 
+use crate::ecosystem::contents::Contents;
 use crate::rules::reuse;
 
 /// For how long a stored response may be handed on without asking.
@@ -41,6 +42,10 @@ pub(crate) struct Ruling {
     pub(crate) freshness: Freshness,
     /// What the answer has to be, where that is known.
     pub(crate) expected: Option<Expected>,
+    /// What it has to have in it, where its bytes themselves are not known.
+    pub(crate) contents: Option<Contents>,
+    /// Its bytes, where only that is known of them.
+    pub(crate) size: Option<u64>,
     /// Who says so.
     pub(crate) level: Level,
     /// The forms that the upstream is asked for, where it is not to be any.
@@ -71,6 +76,18 @@ impl Ruling {
         matches!(self.freshness, Freshness::Http | Freshness::Never)
     }
 
+    /// How many bytes an answer has to have, where that is known.
+    #[must_use]
+    pub(crate) fn size(&self) -> Option<u64> {
+        self.expected.and_then(|it| it.size).or(self.size)
+    }
+
+    /// Whether an answer is judged by what it has to be.
+    #[must_use]
+    pub(crate) fn is_strict(&self) -> bool {
+        self.expected.is_some() || self.contents.is_some()
+    }
+
     /// The size in bytes beyond which no answer is taken.
     #[must_use]
     pub(crate) fn most(&self) -> u64 {
@@ -93,7 +110,7 @@ impl Ruling {
     /// its index says another size, or an index is larger than any; `None` where it may be.
     #[must_use]
     pub(crate) fn wrong_size(&self, url: &Uri, total: u64) -> Option<String> {
-        match self.expected.and_then(|it| it.size) {
+        match self.size() {
             Some(expected) if expected != total => {
                 Some(format!("{url} has {total} bytes, and its index says {expected}: not handed on"))
             }
@@ -104,14 +121,16 @@ impl Ruling {
         }
     }
 
-    /// Whether the stored response is what is expected.
+    /// Whether the stored response is what is expected. What it has in it does not show here: of a
+    /// file that was looked at, the digest is expected.
     #[must_use]
     pub(crate) fn accepts(&self, stored: &StoredResponse) -> bool {
-        self.expected.is_none_or(|expected| {
-            let size = expected.size.is_none_or(|size| size == stored.size);
-            let same = stored.announced == Some(expected.checksum);
-            size && (same || expected.checksum.digest() == Some(stored.digest))
-        })
+        self.contents.is_none()
+            && self.expected.is_none_or(|expected| {
+                let size = expected.size.is_none_or(|size| size == stored.size);
+                let same = stored.announced == Some(expected.checksum);
+                size && (same || expected.checksum.digest() == Some(stored.digest))
+            })
     }
 }
 
@@ -119,6 +138,8 @@ impl Ruling {
 #[derive(Clone, Debug)]
 pub(crate) struct Check {
     expected: Option<Expected>,
+    /// Whether the end has to wait for the verdict.
+    is_strict: bool,
     /// Where it is announced by another algorithm than the store's own.
     other: Option<ChecksumHasher>,
 }
@@ -133,18 +154,24 @@ pub(crate) struct Mismatch {
 }
 
 impl Check {
-    /// A check that has seen nothing.
+    /// A check of what the ruling expects that has seen nothing.
+    #[must_use]
+    pub(crate) fn of(ruling: &Ruling) -> Self {
+        Self { is_strict: ruling.is_strict(), ..Self::new(ruling.expected) }
+    }
+
+    /// A check of what is expected alone.
     #[must_use]
     pub(crate) fn new(expected: Option<Expected>) -> Self {
         let other = expected.filter(|it| it.checksum.digest().is_none());
         let other = other.map(|it| it.checksum.hasher(it.size));
-        Self { expected, other }
+        Self { expected, is_strict: expected.is_some(), other }
     }
 
     /// Whether anything is expected, so that the end has to wait for the verdict.
     #[must_use]
     pub(crate) fn is_strict(&self) -> bool {
-        self.expected.is_some()
+        self.is_strict
     }
 
     /// Takes the next bytes.

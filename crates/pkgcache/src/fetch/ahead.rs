@@ -86,7 +86,7 @@ impl Ahead {
         }
         let mut body = ReadAhead::new(response.into_body());
         let mut position = range.start;
-        let patience = self.ask.route.limits.answer;
+        let patience = self.ask.patience(&self.cache);
         while position < range.end {
             let Ok(Ok(Some(data))) = timeout(patience, body.next()).await else { return };
             let room = usize::try_from(range.end - position).unwrap_or(usize::MAX);
@@ -95,7 +95,7 @@ impl Ahead {
                 // The disk is full: the body itself will find that out, too.
                 return segments.close();
             }
-            add(&self.cache.counts.fetched_bytes, data.len() as u64);
+            add(self.ask.counter(&self.cache.counts), data.len() as u64);
             position += data.len() as u64;
             segments.fill(range.start, data.len() as u64);
         }

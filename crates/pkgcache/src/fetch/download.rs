@@ -6,6 +6,8 @@
 //! comes to them. Where the disk is full, or more comes than is to be stored, the requests that
 //! read along get the rest all the same.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,11 +21,13 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
 use crate::cache::Cache;
+use crate::ecosystem::contents::Unlike;
 use crate::ecosystem::ruling::{Check, Mismatch};
 use crate::error::{Error, explained};
 use crate::fetch::ahead::{self, Ahead};
 use crate::fetch::read_ahead::ReadAhead;
-use crate::fetch::{Ask, commit, follow, unstored};
+use crate::fetch::redirect::From;
+use crate::fetch::{Ask, commit, follow_from, unstored};
 use crate::observe::meter::add;
 use crate::observe::uses::Wanted;
 use crate::response::body::{End, Progress};
@@ -34,6 +38,7 @@ use crate::response::stored_head::Answer;
 use crate::rules::age::Times;
 use crate::rules::conditional;
 use crate::rules::merge::take_cookies;
+use crate::store::positioned::Positioned;
 
 /// A broken answer is asked for again so many times in a row without a byte, after pauses that
 /// double: some six seconds for an upstream that starts again.
@@ -49,9 +54,23 @@ pub(crate) struct Download<'a> {
     progress: watch::Sender<Progress>,
     sink: Sink,
     tag: Option<HeaderValue>,
+    /// The number of the server that it comes from.
+    from: usize,
     check: Check,
     /// What fetches ahead, for as long as this is under way.
     ahead: JoinSet<()>,
+}
+
+/// What is known of a body before it comes.
+struct Head {
+    answer: Answer,
+    /// Its size, where that is said.
+    total: Option<u64>,
+    /// The strong tag by which its upstream knows it again.
+    tag: Option<HeaderValue>,
+    /// The number of the server that it comes from.
+    from: usize,
+    cookies: HeaderMap,
 }
 
 /// Where the bytes go.
@@ -83,6 +102,7 @@ enum Broken {
 }
 
 impl<'a> Download<'a> {
+    /// An upstream's answer.
     pub(crate) fn new(
         cache: &'a Arc<Cache>,
         flight: &'a Arc<Flight>,
@@ -91,7 +111,6 @@ impl<'a> Download<'a> {
         times: Times,
         writer: BodyWriter,
     ) -> Self {
-        let (progress, receiver) = watch::channel(Progress::default());
         let mut headers = response.headers().clone();
         if let Some(fields) = &ask.ruling.fields {
             headers = HeaderMap::clone(fields);
@@ -103,19 +122,56 @@ impl<'a> Download<'a> {
         if !ask.target.keep_cookies {
             cookies = take_cookies(&mut headers);
         }
-        let (segments, wishes) = Segments::new();
-        let growing = Arc::new(Growing {
+        let From(from) = response.extensions().get().copied().unwrap_or_default();
+        // Another server may call the same bytes otherwise: the checksum tells.
+        let by_checksum = ask.is_strict() && !ask.target.sources.mirrors.is_empty();
+        let tag = conditional::strong_tag(response.headers()).filter(|_| !by_checksum).cloned();
+        let head = Head {
             answer: Answer::new(response.status(), &headers, &ask.headers, times),
-            total: response.body().size_hint().exact().or(ask.ruling.expected.and_then(|it| it.size)),
-            strict: ask.ruling.expected.is_some(),
+            total: response.body().size_hint().exact().or(ask.ruling.size()),
+            tag,
+            from,
+            cookies,
+        };
+        Self::of(cache, flight, ask, head, writer)
+    }
+
+    /// What the bucket has that several caches share.
+    pub(crate) fn held(
+        cache: &'a Arc<Cache>,
+        flight: &'a Arc<Flight>,
+        ask: &'a Arc<Ask>,
+        answer: Answer,
+        writer: BodyWriter,
+    ) -> Self {
+        // The digest of all tells whether a part is of the same bytes.
+        let total = ask.held.as_ref().map(|held| held.size);
+        let head = Head { answer, total, tag: None, from: 0, cookies: HeaderMap::new() };
+        Self::of(cache, flight, ask, head, writer)
+    }
+
+    fn of(
+        cache: &'a Arc<Cache>,
+        flight: &'a Arc<Flight>,
+        ask: &'a Arc<Ask>,
+        head: Head,
+        writer: BodyWriter,
+    ) -> Self {
+        let (progress, receiver) = watch::channel(Progress::default());
+        let (segments, wishes) = Segments::new();
+        let Head { answer, total, tag, from, cookies } = head;
+        let growing = Arc::new(Growing {
+            answer,
+            total,
+            strict: ask.is_strict(),
+            by_remote: ask.held.is_some(),
             file: writer.file(),
             progress: receiver,
             segments,
             readers: Readers::default(),
             cookies,
         });
-        let tag = conditional::strong_tag(response.headers()).cloned();
-        let check = Check::new(ask.ruling.expected);
+        let check = ask.check();
         let mut ahead = JoinSet::new();
         if growing.may_have_segments(tag.is_some(), ask.route.limits.object) {
             let (cache, ask, growing) = (Arc::clone(cache), Arc::clone(ask), Arc::clone(&growing));
@@ -124,7 +180,7 @@ impl<'a> Download<'a> {
             growing.segments.close();
         }
         let sink = Sink::File(Box::new(writer));
-        Self { cache, flight, ask, growing, progress, sink, tag, check, ahead }
+        Self { cache, flight, ask, growing, progress, sink, tag, from, check, ahead }
     }
 
     /// Receives the body, which was asked for at `begun`, and stores it.
@@ -137,7 +193,12 @@ impl<'a> Download<'a> {
             Ok(()) => self.finish(begun).await,
             Err(Broken::Upstream(why)) => self.give_up(&why),
             Err(Broken::Deserted) => {}
-            Err(Broken::TooLarge(why)) => self.give_up(why),
+            Err(Broken::TooLarge(why)) => {
+                if let (Some(held), Some(remote)) = (self.ask.body_in_bucket(), &self.cache.remote) {
+                    remote.refuse(&held.digest, &self.ask.key, why);
+                }
+                self.give_up(why);
+            }
         }
     }
 
@@ -226,13 +287,15 @@ impl<'a> Download<'a> {
             if self.part_here().is_some() {
                 return Ok(Stop::Part);
             }
-            let patience = self.ask.route.limits.answer;
+            let patience = self.ask.patience(self.cache);
             let next = timeout(patience, body.next()).await;
-            let next =
-                next.map_err(|_| Broken::Upstream(format!("nothing came for {} s", patience.as_secs())))?;
-            match next.map_err(Broken::Upstream)? {
+            let next = next.unwrap_or_else(|_| Err(format!("nothing came for {} s", patience.as_secs())));
+            match next.map_err(|why| self.broken(why))? {
                 None => break,
-                Some(data) => self.take(self.before_part(data)).await?,
+                Some(data) => {
+                    self.is_in_time(data.len() as u64, patience)?;
+                    self.take(self.before_part(data)).await?;
+                }
             }
         }
         let short = self.growing.total.is_some_and(|total| self.sink.size() < total);
@@ -240,6 +303,24 @@ impl<'a> Download<'a> {
             return Ok(Stop::Part);
         }
         if short { Err(Broken::Upstream("the body ended too soon".to_owned())) } else { Ok(Stop::End) }
+    }
+
+    /// The body broke off. One in the bucket is not asked for there again.
+    fn broken(&self, why: String) -> Broken {
+        if let (Some(held), Some(remote)) = (self.ask.body_in_bucket(), &self.cache.remote) {
+            remote.failed(held, &why);
+        }
+        Broken::Upstream(why)
+    }
+
+    /// What comes from the bucket has to come fast enough; else the upstream is asked for the rest.
+    fn is_in_time(&self, bytes: u64, time: Duration) -> Result<(), Broken> {
+        match self.ask.body_in_bucket() {
+            Some(held) if !held.keeps_up(bytes, time, tokio::time::Instant::now()) => {
+                Err(self.broken("it comes too slowly".to_owned()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What comes before the next part of these bytes.
@@ -263,7 +344,7 @@ impl<'a> Download<'a> {
         if size > self.ask.route.limits.object && matches!(self.sink, Sink::File(_)) {
             self.spill();
         }
-        add(&self.cache.counts.fetched_bytes, data.len() as u64);
+        add(self.ask.counter(&self.cache.counts), data.len() as u64);
         if let Sink::File(writer) = &mut self.sink {
             match writer.write(&data) {
                 Ok(()) => {
@@ -306,50 +387,58 @@ impl<'a> Download<'a> {
         let range = from..self.growing.segments.next(from).unwrap_or(total);
         let conditions = ahead::conditions(&range, total, self.tag.as_ref());
         let mut then = String::new();
-        let response = loop {
+        loop {
             if *fruitless >= RESUMES {
                 return Err(Broken::Upstream(why + &then));
             }
             if broken.is_some() || *fruitless > 0 {
                 sleep(FIRST_PAUSE * 2_u32.pow(*fruitless)).await;
             }
+            // The one that broke off first, then the others in their turn.
+            let first = self.from + *fruitless as usize;
             *fruitless += 1;
-            match follow(self.cache, self.ask, &conditions, false).await {
+            let others = self.ask.target.sources.mirrors.len();
+            match follow_from(self.cache, self.ask, &conditions, first).await {
+                Ok(response) if ahead::is_part(&response, &range, total, self.tag.as_ref()) => {
+                    return Ok(response.into_body());
+                }
                 Ok(response) if response.status().is_server_error() => {
                     then = format!("; then it answered {}", response.status());
                 }
-                Ok(response) => break response,
+                Ok(_) if (*fruitless as usize) <= others => {}
+                Ok(_) => return Err(Broken::Upstream(format!("{why}; the rest could not be fetched"))),
                 Err(error) if error.may_pass() => then = format!("; then {error}"),
                 Err(error) => return Err(Broken::Upstream(format!("{why}; then {error}"))),
             }
-        };
-        if ahead::is_part(&response, &range, total, self.tag.as_ref()) {
-            Ok(response.into_body())
-        } else {
-            Err(Broken::Upstream(format!("{why}; the rest could not be fetched")))
         }
     }
 
     async fn finish(self, begun: Instant) {
-        let Self { cache, flight, ask, growing, progress, sink, check, .. } = self;
+        let Self { cache, flight, ask, growing, progress, sink, from, check, .. } = self;
         let writer = match sink {
             Sink::Nothing(_) => return,
+            Sink::Overflow(_) if ask.ruling.contents.is_some() => {
+                let why = "it could not be stored, so nobody could look at what it has in it";
+                return cache.outside.warning(&format!("{} was cut off: {why}", ask.target.url));
+            }
             Sink::Overflow(spill) => {
-                return spill.end().await.err().into_iter().for_each(|it| mismatch(cache, ask, &it));
+                return spill.end().await.err().into_iter().for_each(|it| mismatch(cache, ask, from, &it));
             }
             Sink::File(writer) => writer,
         };
         let found = writer.digest();
         if let Err(wrong) = check.verdict(found) {
             progress.send_replace(Progress { written: writer.size(), end: End::Broken });
-            return mismatch(cache, ask, &wrong);
+            return mismatch(cache, ask, from, &wrong);
         }
-        cache.counts.uses.fetched(
-            &Wanted::of(&ask.key),
-            writer.size(),
-            begun.elapsed(),
-            ask.stored.is_none(),
-        );
+        if ask.held.is_none() {
+            let (wanted, is_new) = (Wanted::of(&ask.key), ask.stored.is_none());
+            cache.counts.uses.fetched(&wanted, writer.size(), begun.elapsed(), is_new);
+        }
+        if let Err(unlike) = looked_at(ask, writer.file()).await {
+            progress.send_replace(Progress { written: writer.size(), end: End::Broken });
+            return differs(cache, ask, from, unlike);
+        }
         // Every byte is there and right: no request has to wait for the store.
         progress.send_replace(Progress { written: writer.size(), end: End::Whole });
         if flight.is_doubted() {
@@ -367,22 +456,25 @@ impl<'a> Download<'a> {
             ..growing.answer.to_stored(lease.digest(), lease.size())
         };
         let generations = ask.ruling.generations;
-        let change = move |entry: &mut PackageEntry| {
-            let same = |it: &StoredResponse| it.selecting == stored.selecting && it.vary == stored.vary;
-            if entry.responses.iter().any(|it| same(it) && it.received > stored.received) {
-                // A request with other credentials came later, and got it sooner.
-                return;
-            }
-            let mut older = 0;
-            entry.responses.retain(|it| {
-                older += usize::from(same(it) && it.digest != stored.digest);
-                let kept = same(it) && it.digest != stored.digest && older <= generations;
-                kept || (!stored.vary.is_empty() && !same(it))
-            });
-            entry.responses.insert(0, stored);
-        };
+        let change = move |entry: &mut PackageEntry| keep_newest(entry, stored, generations);
         commit(cache, flight, ask, vec![lease], change).await;
     }
+}
+
+/// Puts a response into its entry, before the older ones of which so many stay.
+pub(crate) fn keep_newest(entry: &mut PackageEntry, stored: StoredResponse, generations: usize) {
+    let same = |it: &StoredResponse| it.selecting == stored.selecting && it.vary == stored.vary;
+    if entry.responses.iter().any(|it| same(it) && it.received > stored.received) {
+        // A request with other credentials came later, and got it sooner.
+        return;
+    }
+    let mut older = 0;
+    entry.responses.retain(|it| {
+        older += usize::from(same(it) && it.digest != stored.digest);
+        let kept = same(it) && it.digest != stored.digest && older <= generations;
+        kept || (!stored.vary.is_empty() && !same(it))
+    });
+    entry.responses.insert(0, stored);
 }
 
 /// The checksum that a body is written down with. Git's name of it holds for its place alone.
@@ -391,14 +483,30 @@ fn noted(announced: Checksum, found: Digest) -> Checksum {
 }
 
 /// Notes that a body is not what it was announced as, with both digests.
-fn mismatch(cache: &Cache, ask: &Ask, &Mismatch { announced, found }: &Mismatch) {
+fn mismatch(cache: &Cache, ask: &Ask, from: usize, &Mismatch { announced, found }: &Mismatch) {
+    differs(cache, ask, from, Unlike { announced: announced.to_string(), found: found.to_string() });
+}
+
+/// Notes that a body is not what it has to be. The next request for it goes to the next server.
+fn differs(cache: &Cache, ask: &Ask, from: usize, Unlike { announced, found }: Unlike) {
+    if let (Some(held), Some(remote)) = (&ask.held, &cache.remote) {
+        return remote.refuse(&held.digest, &ask.key, "its bytes are others");
+    }
     add(&cache.counts.mismatches, 1);
-    let error = Error::Mismatch {
-        url: ask.target.url.to_string(),
-        announced: announced.to_string(),
-        found: found.to_string(),
-    };
+    if !ask.target.sources.mirrors.is_empty() {
+        cache.distrust.note(&ask.target.url, from);
+    }
+    let error = Error::Mismatch { url: ask.target.url.to_string(), announced, found };
     cache.outside.warning(&error.to_string());
+}
+
+/// Looks at the whole file, where it has to have something in it.
+pub(super) async fn looked_at(ask: &Ask, file: Arc<File>) -> Result<(), Unlike> {
+    let Some(contents) = ask.ruling.contents else { return Ok(()) };
+    let looking = spawn_blocking(move || contents.check(&mut BufReader::new(Positioned::new(file))));
+    looking
+        .await
+        .unwrap_or_else(|error| Err(Unlike { announced: contents.to_string(), found: error.to_string() }))
 }
 
 impl Sink {

@@ -9,10 +9,12 @@ pub(crate) mod ahead;
 pub(crate) mod download;
 pub(crate) mod read_ahead;
 pub(crate) mod redirect;
+pub(crate) mod remote;
 pub(crate) mod token;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
 
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE,
@@ -26,11 +28,13 @@ use tokio::task::spawn_blocking;
 use crate::cache::{self, Cache};
 use crate::config::target::Target;
 use crate::ecosystem::Package;
-use crate::ecosystem::ruling::Ruling;
+use crate::ecosystem::ruling::{Check, Expected, Ruling};
 use crate::error::explained;
 use crate::fetch::download::Download;
 use crate::fetch::redirect::Trip;
-use crate::observe::meter::add;
+use crate::fetch::remote::Then;
+use crate::observe::meter::{Counts, add};
+use crate::remote::Held;
 use crate::response::flight::{Flight, Stage, Trouble};
 use crate::response::stored_head::Answer;
 use crate::rules::age::Times;
@@ -79,9 +83,43 @@ pub(crate) struct Ask {
     pub(crate) route: Route,
     /// Where interim answers go.
     pub(crate) wire: Option<Arc<Wire>>,
+    /// The body in the bucket that several caches share, while it comes from there.
+    pub(crate) held: Option<Held>,
 }
 
 impl Ask {
+    /// What the body has to be: by its index, or by what the bucket says that it is.
+    fn expected(&self) -> Option<Expected> {
+        let held = self.held.as_ref().map(|it| Expected { checksum: it.digest.into(), size: Some(it.size) });
+        self.ruling.expected.or(held)
+    }
+
+    /// Whether the end of the body has to wait for the verdict.
+    fn is_strict(&self) -> bool {
+        self.held.is_some() || self.ruling.is_strict()
+    }
+
+    /// What compares the body with what it has to be.
+    fn check(&self) -> Check {
+        if self.held.is_some() { Check::new(self.expected()) } else { Check::of(&self.ruling) }
+    }
+
+    /// The body in the bucket, for as long as it comes from there.
+    fn body_in_bucket(&self) -> Option<&Held> {
+        self.held.as_ref().filter(|held| !held.is_given_up())
+    }
+
+    /// How long whoever gives the body may say nothing.
+    fn patience(&self, cache: &Cache) -> Duration {
+        let of_bucket = self.body_in_bucket().and(cache.remote.as_ref()).map(|remote| remote.patience());
+        of_bucket.unwrap_or(self.route.limits.answer)
+    }
+
+    /// Where the bytes of the body are counted.
+    fn counter<'a>(&self, counts: &'a Counts) -> &'a AtomicU64 {
+        if self.body_in_bucket().is_some() { &counts.remote_bytes } else { &counts.fetched_bytes }
+    }
+
     /// Which requests may be given the answer again.
     fn sharing(&self) -> Sharing {
         if self.key.scope.is_some() { Sharing::SameCredentials } else { Sharing::Shared }
@@ -134,7 +172,11 @@ impl Ask {
 
 /// Does the whole fetch; the requests that wait for `flight` are told.
 pub(crate) async fn fetch(cache: Arc<Cache>, flight: Arc<Flight>, ask: Ask) {
-    let ask = Arc::new(ask);
+    // Kept off the stack of every request that asks the upstream.
+    let (ask, turn) = match Box::pin(remote::look(&cache, &flight, ask)).await {
+        Then::Answered => return,
+        Then::Ask(ask, turn) => (Arc::from(ask), turn),
+    };
     let (requested, begun) = (cache::now(), Instant::now());
     match answer(&cache, &ask).await {
         Err(error) => flight.reach(Stage::Failed(Arc::new(trouble(&error)))),
@@ -143,6 +185,8 @@ pub(crate) async fn fetch(cache: Arc<Cache>, flight: Arc<Flight>, ask: Ask) {
             settle(&cache, &flight, &ask, response, times, begun).await;
         }
     }
+    // Nodes that wait look again when what was fetched is in the bucket.
+    drop(turn);
 }
 
 fn trouble(error: &SendError) -> Trouble {
@@ -169,18 +213,40 @@ async fn answer(cache: &Cache, ask: &Ask) -> Result<Response<Incoming>, SendErro
     Ok(response)
 }
 
-/// Sends the request with these conditions, and follows redirects where that is set. `spare` says
-/// whether what is stored can stand in for the answer.
+/// Sends the request with these conditions, and follows redirects where that is set: to the bucket
+/// for a body that is there, while it gives it. `spare` says whether what is stored can stand in
+/// for the answer.
 pub(crate) async fn follow(
     cache: &Cache,
     ask: &Ask,
     conditions: &HeaderMap,
     spare: bool,
 ) -> Result<Response<Incoming>, SendError> {
+    if let (Some(held), Some(remote)) = (&ask.held, &cache.remote)
+        && let Some(response) = remote.body(held, conditions).await
+    {
+        return Ok(response);
+    }
     let mut headers = ask.headers.clone();
     headers.extend(conditions.clone());
+    trip(cache, ask, spare).follow(headers).await
+}
+
+/// The same for the rest of a body, beginning with the server of this number.
+pub(crate) async fn follow_from(
+    cache: &Cache,
+    ask: &Ask,
+    conditions: &HeaderMap,
+    first: usize,
+) -> Result<Response<Incoming>, SendError> {
+    let mut headers = ask.headers.clone();
+    headers.extend(conditions.clone());
+    trip(cache, ask, false).follow_from(first, headers).await
+}
+
+fn trip<'a>(cache: &'a Cache, ask: &'a Ask, spare: bool) -> Trip<'a> {
     let (method, target, route, wire) = (&Method::GET, &ask.target, &ask.route, ask.wire.clone());
-    Trip { cache, method, target, route, wire, spare }.follow(headers).await
+    Trip { cache, method, target, route, wire, spare }
 }
 
 async fn settle(
@@ -208,7 +274,7 @@ async fn settle(
     }
     let total = response.body().size_hint().exact();
     if let Some(trouble) = ask.wrong_size(status, total) {
-        add(&cache.counts.mismatches, u64::from(ask.ruling.expected.is_some()));
+        add(&cache.counts.mismatches, u64::from(ask.ruling.is_strict()));
         cache.outside.warning(&trouble.message);
         return flight.reach(Stage::Failed(Arc::new(trouble)));
     }
@@ -306,7 +372,7 @@ pub(crate) async fn commit(
         })
     });
     match written.await {
-        Ok(Ok(())) => {}
+        Ok(Ok(())) => cache.share(&ask.key, ask.held.is_none()),
         Ok(Err(error)) => unstored(cache, ask, explained(&error)),
         Err(error) => unstored(cache, ask, error),
     }
@@ -358,10 +424,10 @@ mod tests {
         let key = PackageKey::new("generic", "a", url.to_string(), None);
         let source = "a".to_owned();
         let target = Target { source, url, ..Target::default() };
-        let (stored, wire) = (None, None);
+        let (stored, wire, held) = (None, None, None);
         let route = cache.route(&cache.config(), false);
         let (headers, package, ruling) = (HeaderMap::new(), Package::default(), Ruling::default());
-        let ask = Ask { key: key.clone(), package, ruling, target, headers, stored, route, wire };
+        let ask = Ask { key: key.clone(), package, ruling, target, headers, stored, route, wire, held };
         let times = Times { requested: 0, received: 0 };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         for doubted in [false, true] {

@@ -124,7 +124,7 @@ impl Identity {
         let target = Target { url: url.clone(), private: own && trip.target.private, ..Target::default() };
         let (method, route) = (&Method::GET, trip.route);
         let asking = Trip { cache: trip.cache, method, target: &target, route, wire: None, spare: false };
-        let response = asking.send(&url, &headers).await.ok()?;
+        let response = asking.send_once(&headers).await.ok()?;
         if response.status() != StatusCode::OK {
             return None;
         }

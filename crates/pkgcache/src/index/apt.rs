@@ -21,17 +21,18 @@ use crate::known::repositories::{Packages, Vouched};
 use crate::proxy::lookup::Lookup;
 use crate::response::stored_head::Answer;
 use crate::rules::age::Times;
+use crate::wire::peer::Peer;
 
 /// So many generations of a release are kept beside the newest.
 const GENERATIONS: usize = 3;
 /// No release or signature is larger.
 const SIGNED_MOST: u64 = (16 << 20) + 1;
 /// A client that was given nothing.
-const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+const NOBODY: Peer = Peer::Net(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
 /// By this a written down index says how it is packed.
 const PACKING: &str = "larder-packing";
 
-pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, client: SocketAddr) -> Plan {
+pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, client: Peer) -> Plan {
     let Some(place) = apt::place(&lookup.target.below) else {
         return Plan::Lookup(Box::new(ruled(lookup, plain(asked.class))));
     };
@@ -50,7 +51,7 @@ fn generations(lookup: Lookup) -> Lookup {
 }
 
 /// A release. The client's answer is that of the lookup; what it was given is remembered.
-async fn root(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: SocketAddr) -> Plan {
+async fn root(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: Peer) -> Plan {
     let lookup = generations(lookup);
     let asking = &whole(&lookup);
     if !matches!(place.rest.as_str(), "InRelease" | "Release") {
@@ -69,7 +70,7 @@ async fn root(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: SocketA
 }
 
 /// The releases that a client may have: the one that it was given, then the newest.
-async fn releases(cache: &Arc<Cache>, lookup: &Lookup, place: &Place, client: SocketAddr) -> Vec<Vouched> {
+async fn releases(cache: &Arc<Cache>, lookup: &Lookup, place: &Place, client: Peer) -> Vec<Vouched> {
     let mut found = Vec::new();
     for name in ["InRelease", "Release"] {
         let Some(path) = place.beside_release(name) else { break };
@@ -150,7 +151,7 @@ async fn signature(document: &Document) -> Result<Vec<u8>, BadIndex> {
 
 /// An index under its fixed name. What the client's release says of it counts; where that cannot be
 /// had any more, the newest release's.
-async fn sub_index(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: SocketAddr) -> Plan {
+async fn sub_index(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: Peer) -> Plan {
     let releases = releases(cache, &lookup, place, client).await;
     let said = |vouched: &Vouched| {
         let (_, size, checksum) = vouched.release.files.iter().find(|(path, ..)| *path == place.rest)?;

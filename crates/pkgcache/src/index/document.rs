@@ -30,6 +30,7 @@ use crate::response::reply::{Question, reply};
 use crate::response::stored_head::Answer;
 use crate::rules::age::Times;
 use crate::rules::cache_status::{CACHE_STATUS, CacheStatus};
+use crate::store::positioned::Positioned;
 use crate::store::{FoundBody, Shelved};
 
 /// No index is larger when it is unpacked.
@@ -76,7 +77,7 @@ impl Document {
     /// Its bytes, unpacked.
     fn open(&self) -> Result<Box<dyn Read>, BadIndex> {
         // A file of our own: this one's position is everybody's.
-        let file = Positioned { file: Arc::clone(&self.file), at: 0 };
+        let file = Positioned::new(Arc::clone(&self.file));
         let encoding = self.answer.headers.get(CONTENT_ENCODING).and_then(|it| it.to_str().ok());
         let plain: Box<dyn Read> = match encoding.map(str::trim) {
             None | Some("" | "identity") => Box::new(file),
@@ -89,20 +90,6 @@ impl Document {
             }
         };
         Ok(Box::new(Capped { inner: plain, left: CAP }))
-    }
-}
-
-/// Reads a file from a position of its own.
-struct Positioned {
-    file: Arc<File>,
-    at: u64,
-}
-
-impl Read for Positioned {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = rustix::io::pread(&*self.file, buffer, self.at)?;
-        self.at += count as u64;
-        Ok(count)
     }
 }
 
@@ -196,7 +183,7 @@ pub(super) async fn current(cache: &Arc<Cache>, lookup: &Lookup) -> Result<Docum
             return Err(Plan::Answer(response, result));
         }
         let status = response.headers().get_all(CACHE_STATUS).iter().next_back().cloned();
-        if matches!(result, meter::Result::Miss | meter::Result::Collapsed | meter::Result::Pass) {
+        if comes_along(result) {
             if let Err(why) = drain(response.into_body()).await {
                 let before = if lookup.ruling.is_index { earlier(cache, lookup).await } else { Vec::new() };
                 let text = format!("{}: the index did not come whole: {why}", lookup.target.url);
@@ -214,6 +201,12 @@ pub(super) async fn current(cache: &Arc<Cache>, lookup: &Lookup) -> Result<Docum
     }
     let text = format!("{}: the index could not be stored, so it cannot be served", lookup.target.url);
     Err(Plan::refused(StatusCode::BAD_GATEWAY, text))
+}
+
+/// Whether the answer may still be on its way into the store.
+fn comes_along(result: meter::Result) -> bool {
+    use meter::Result::{Collapsed, Miss, Pass, Remote};
+    matches!(result, Miss | Collapsed | Pass | Remote)
 }
 
 async fn drain(mut body: Body) -> std::io::Result<()> {
@@ -236,8 +229,15 @@ pub(super) async fn good<T, F>(
 where
     F: Future<Output = Result<T, BadIndex>>,
 {
-    let document = current(cache, lookup).await?;
-    let refused = match read(document.clone()).await {
+    let mut document = current(cache, lookup).await?;
+    let mut found = read(document.clone()).await;
+    if let (Err(error), Some(_)) = (&found, &cache.remote) {
+        // It may be another node's that it came from; the upstream's own may be good.
+        bad(cache, lookup, &document, error);
+        document = current(cache, lookup).await?;
+        found = read(document.clone()).await;
+    }
+    let refused = match found {
         Ok(read) => return Ok((document, read)),
         Err(error) => bad(cache, lookup, &document, &error),
     };
@@ -402,6 +402,9 @@ pub(super) fn bad(cache: &Arc<Cache>, lookup: &Lookup, document: &Document, erro
         return Plan::refused(StatusCode::BAD_GATEWAY, text);
     }
     let digest = document.digest;
+    if let Some(remote) = &cache.remote {
+        remote.refuse(&digest, &lookup.key, "its index cannot be used");
+    }
     let change = |entry: &mut PackageEntry| entry.responses.retain(|it| it.digest != digest);
     match cache.shelf.change(&lookup.key, &[], change) {
         Ok(()) => cache.sweep(digest),

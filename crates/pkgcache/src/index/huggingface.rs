@@ -18,6 +18,7 @@ use crate::ecosystem::base::Base;
 use crate::ecosystem::huggingface::{self, ERROR, HubPath, LINKED_ETAG, REPO_COMMIT, What, is_commit};
 use crate::ecosystem::ruling::{Expected, Ruling};
 use crate::error::explained;
+use crate::fetch;
 use crate::fetch::redirect::Trip;
 use crate::index::document::{self, Document};
 use crate::index::ruled::{Known, Plan, base, beside, ruled, whole};
@@ -232,6 +233,14 @@ async fn head(cache: &Arc<Cache>, lookup: &Lookup) -> Result<(Shelved, CacheStat
     if let Some(found) = fresh() {
         return Ok(hit(found, None));
     }
+    let holds = |it: &Answer| {
+        let known = it.status == StatusCode::OK || it.status == StatusCode::NOT_FOUND;
+        known && it.ttl(&ruling, false, cache::now()) > 0
+    };
+    fetch::remote::bring_head(cache, &head_key(lookup), &lookup.package, holds).await;
+    if let Some(found) = fresh() {
+        return Ok(hit(found, Some("remote")));
+    }
     let why = if stored(cache, lookup).is_some() { Forward::Stale } else { Forward::UriMiss };
     let times = cache::now();
     let answer = ask(cache, lookup, false).await;
@@ -247,6 +256,7 @@ async fn head(cache: &Arc<Cache>, lookup: &Lookup) -> Result<(Shelved, CacheStat
     let times = Times { requested: times, received: cache::now() };
     let said = said(cache, lookup, answer, times).await?;
     let stored = keep(cache, lookup, said).await?;
+    cache.share(&head_key(lookup), true);
     let level = stored.stored.level;
     Ok((stored, CacheStatus { stored: true, level, ..CacheStatus::forwarded(why) }))
 }
@@ -265,7 +275,7 @@ async fn ask(cache: &Cache, lookup: &Lookup, follows: bool) -> Result<Response<I
     let spare = stored(cache, lookup).is_some();
     let trip = Trip { cache, method: &Method::HEAD, target: &target, route: &route, wire: None, spare };
     let mut headers = of_client(lookup);
-    crate::fetch::ask_for_the_bytes(&mut headers);
+    fetch::ask_for_the_bytes(&mut headers);
     headers.extend(lookup.headers.get(AUTHORIZATION).cloned().map(|value| (AUTHORIZATION, value)));
     trip.follow(headers).await
 }

@@ -7,19 +7,21 @@
 //! Deliberately absent: formats (`ecosystem`), and how a body is fetched and stored (`proxy`,
 //! `fetch`).
 
+mod apk;
 mod apt;
 mod cargo;
 mod dnf;
 mod document;
+mod go;
 mod huggingface;
 pub(crate) mod login;
+mod looked_at;
 mod named;
 mod npm;
 pub(crate) mod oci;
 mod python;
 mod ruled;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Uri;
@@ -33,6 +35,7 @@ use crate::ecosystem::{Class, Ecosystem};
 use crate::fetch::ask_for_the_bytes;
 use crate::proxy::lookup::Lookup;
 use crate::store::recent_targets::Place;
+use crate::wire::peer::Peer;
 
 pub(crate) use self::ruled::{Plan, as_class, here};
 
@@ -40,7 +43,7 @@ pub(crate) use self::ruled::{Plan, as_class, here};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct From<'a> {
     /// The client's end of the connection.
-    pub(crate) client: SocketAddr,
+    pub(crate) client: Peer,
     /// The query of what it asks for.
     pub(crate) query: Option<&'a str>,
     /// What it asks for, as it was sent.
@@ -75,11 +78,13 @@ pub(crate) async fn plan(cache: &Arc<Cache>, lookup: Lookup, from: &From<'_>) ->
     let planned = match (kind, asked.class) {
         (Ecosystem::Oci | Ecosystem::Ollama, Class::Unknown | Class::Api) => oci::interface(&lookup),
         (Ecosystem::HuggingFace, Class::Api) => huggingface::interface(lookup),
+        (Ecosystem::Go, _) => Box::pin(go::plan(cache, lookup)).await,
         (_, Class::Api) => Plan::Lookup(Box::new(as_class(lookup, Class::Api))),
         (_, Class::Unknown) | (Ecosystem::Generic, _) => Plan::Lookup(Box::new(lookup)),
         (Ecosystem::Python, _) => python::plan(cache, lookup, &asked).await,
         (Ecosystem::Npm, _) => npm::plan(cache, lookup, &asked).await,
         (Ecosystem::Cargo, _) => cargo::plan(cache, lookup, &asked).await,
+        (Ecosystem::Apk, _) => Box::pin(apk::plan(cache, lookup, &asked)).await,
         (Ecosystem::Apt, _) => apt::plan(cache, lookup, &asked, from.client).await,
         (Ecosystem::Dnf, _) => Box::pin(dnf::plan(cache, lookup, &asked, from.client)).await,
         (Ecosystem::Oci | Ecosystem::Ollama, _) => oci::plan(cache, lookup, &asked).await,

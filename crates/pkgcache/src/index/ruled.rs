@@ -31,6 +31,11 @@ impl Plan {
         Self::Answer(Box::new(response), result)
     }
 
+    /// An answer of this program's own that says yes.
+    pub(super) fn answered(text: &str) -> Self {
+        Self::answer(own(StatusCode::OK, text, Some(&CacheStatus::default())), meter::Result::Hit)
+    }
+
     /// An answer of this program's own: what went wrong, in words that clients show.
     pub(super) fn refused(status: StatusCode, text: impl Into<String>) -> Self {
         Self::answer(own(status, text, Some(&CacheStatus::default())), meter::Result::Error)
@@ -133,6 +138,9 @@ pub(super) fn vouched(mut lookup: Lookup, said: Said, level: Level) -> Plan {
             let text = format!("its index names `{url}`, which is not an http or https URL");
             return Plan::refused(StatusCode::BAD_GATEWAY, text);
         };
+        let target = &lookup.target;
+        // A mirror's own page names the mirror.
+        let url = target.sources.home(&target.upstream, &url).unwrap_or(url);
         if !crate::rules::invalidate::is_same_origin(&url, &lookup.target.url) {
             // Credentials stay with the server that they are for, by whatever name they go.
             leave_harmless(&mut lookup.headers);
@@ -162,7 +170,7 @@ pub(crate) fn here(config: &Config, headers: &HeaderMap) -> String {
     let plain = |host: &&str| {
         !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
     };
-    let listens = config.listen.to_string();
+    let listens = config.listen.net().map_or_else(|| "localhost".to_owned(), |it| it.to_string());
     let scheme = if is_https { "https" } else { "http" };
     format!("{scheme}://{}", host.filter(plain).unwrap_or(&listens))
 }

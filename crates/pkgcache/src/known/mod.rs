@@ -1,10 +1,12 @@
 //! What is known of indexes beside what is stored of them: tables that were read, pages that were
 //! written anew, repositories. All of it can be worked out again.
 
+pub(crate) mod contents;
 pub(crate) mod given;
 pub(crate) mod rendered;
 pub(crate) mod repomds;
 pub(crate) mod repositories;
+pub(crate) mod sumdbs;
 pub(crate) mod tables;
 pub(crate) mod turns;
 
@@ -23,6 +25,10 @@ pub(crate) struct Index {
     pub(crate) apt: repositories::Repositories,
     /// Indexes of RPM repositories.
     pub(crate) dnf: repomds::Repomds,
+    /// Trees of Go's checksum databases.
+    pub(crate) sumdbs: sumdbs::Sumdbs,
+    /// Files that are known by what they have in them.
+    pub(crate) contents: contents::LookedAt,
     /// Which generation of an index each client has.
     pub(crate) given: given::Given,
     /// Questions that one asks for all.

@@ -25,10 +25,12 @@ pub enum Form {
     Debs,
     /// A bill of materials: `CycloneDX` or SPDX, in JSON.
     Sbom,
+    /// `go.sum`.
+    Go,
 }
 
 /// The names by which `--as` knows them.
-const NAMES: [(Form, &str); 11] = [
+const NAMES: [(Form, &str); 12] = [
     (Form::Cargo, "cargo"),
     (Form::Npm, "npm"),
     (Form::Pnpm, "pnpm"),
@@ -40,6 +42,7 @@ const NAMES: [(Form, &str); 11] = [
     (Form::Images, "images"),
     (Form::Debs, "apt"),
     (Form::Sbom, "sbom"),
+    (Form::Go, "go"),
 ];
 
 impl Form {
@@ -63,6 +66,7 @@ impl Form {
             "package-lock.json" | "npm-shrinkwrap.json" | ".package-lock.json" => return Some(Self::Npm),
             "pnpm-lock.yaml" => return Some(Self::Pnpm),
             "yarn.lock" => return Some(Self::Yarn),
+            "go.sum" | "go.work.sum" => return Some(Self::Go),
             "uv.lock" => return Some(Self::Uv),
             "poetry.lock" | "pdm.lock" => return Some(Self::Poetry),
             "images.txt" => return Some(Self::Images),

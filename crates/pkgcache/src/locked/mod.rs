@@ -8,6 +8,7 @@
 mod cargo;
 mod debs;
 mod form;
+pub(crate) mod go;
 mod images;
 mod npm;
 mod pnpm;
@@ -55,6 +56,8 @@ pub struct File {
     pub url: Option<String>,
     /// What its bytes have to be.
     pub checksum: Option<Checksum>,
+    /// The sum of what it has in it, where that is told in its place: Go's `h1:`.
+    pub sum: Option<[u8; 32]>,
 }
 
 /// Which machines a package is for, in npm's words: `linux`, `!win32`; `x64`; `glibc`.
@@ -140,6 +143,7 @@ impl Listed {
             Form::Images => images::read(text),
             Form::Debs => debs::read(text),
             Form::Sbom => sbom::read(text),
+            Form::Go => go::read(text),
         }
     }
 

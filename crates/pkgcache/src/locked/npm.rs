@@ -90,7 +90,7 @@ fn add(name: String, package: Package, listed: &mut Listed) {
         index: None,
         name,
         version,
-        files: vec![File { name: None, url: resolved, checksum }],
+        files: vec![File { url: resolved, checksum, ..File::default() }],
         machines: Machines { os: package.os, cpu: package.cpu, libc: package.libc },
     });
 }

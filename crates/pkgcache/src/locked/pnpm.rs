@@ -45,7 +45,7 @@ fn add(key: &str, package: &Yaml, listed: &mut Listed) {
         index: None,
         name,
         version,
-        files: vec![File { name: None, url: tarball, checksum }],
+        files: vec![File { url: tarball, checksum, ..File::default() }],
         machines: Machines {
             os: package.words("os"),
             cpu: package.words("cpu"),

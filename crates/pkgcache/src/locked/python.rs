@@ -81,6 +81,7 @@ pub(super) fn uv(text: &str) -> Result<Listed, NotALock> {
             name: file.filename.or_else(|| last(file.url.as_deref().or(file.path.as_deref())?)),
             checksum: file.hash.as_deref().and_then(checksum),
             url: file.url,
+            ..File::default()
         });
         let files = files.collect();
         listed.packages.push(locked(Some(index), package.name, package.version, files));
@@ -143,6 +144,7 @@ pub(super) fn pylock(text: &str) -> Result<Listed, NotALock> {
             name: file.name.or_else(|| last(file.url.as_deref().or(file.path.as_deref())?)),
             checksum: strongest(&file.hashes),
             url: file.url,
+            ..File::default()
         });
         let files = files.collect();
         listed.packages.push(locked(package.index, package.name, package.version, files));
@@ -218,6 +220,7 @@ pub(super) fn poetry(text: &str) -> Result<Listed, NotALock> {
             name: file.file.or_else(|| last(file.url.as_deref()?)),
             checksum: file.hash.as_deref().and_then(checksum),
             url: file.url,
+            ..File::default()
         });
         let files = files.collect();
         let index = package.source.and_then(|source| source.url);

@@ -111,6 +111,7 @@ fn package(purl: &str) -> Option<Locked> {
         "cargo" => (Ecosystem::Cargo, path, version),
         "npm" => (Ecosystem::Npm, path, version),
         "pypi" => (Ecosystem::Python, path, version),
+        "golang" => (Ecosystem::Go, path, version),
         "deb" => (Ecosystem::Apt, last, version),
         "docker" | "oci" => {
             let repository =

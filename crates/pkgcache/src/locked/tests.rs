@@ -287,6 +287,27 @@ const SPDX: &str = r#"{"spdxVersion":"SPDX-2.3","packages":[{"name":"a","externa
     {"referenceCategory":"SECURITY","referenceType":"cpe23Type","referenceLocator":"cpe:x"},
     {"referenceCategory":"PACKAGE-MANAGER","referenceType":"purl","referenceLocator":"pkg:npm/a@1.0.0"}]},{"name":"b"}]}"#;
 
+const GO: &str = "\
+    example.test/a v1.0.0 h1:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n\
+    example.test/a v1.0.0/go.mod h1:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=\n\n\
+    example.test/B v0.1.0/go.mod h1:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=\n\
+    example.test/c v0.1.0 h9:AgICAgI=\n";
+
+#[test]
+fn gos_sums() {
+    assert_eq!(
+        read(Form::Go, GO),
+        [
+            "go example.test/B v0.1.0 go.mod",
+            "go example.test/a v1.0.0 zip go.mod",
+            "left out: example.test/c v0.1.0 has no sum that begins with `h1:`",
+        ]
+    );
+    let listed = Listed::read(Form::Go, GO).unwrap();
+    assert_eq!(listed.packages[1].files[0].sum, Some([1; 32]));
+    assert_eq!(Listed::read(Form::Go, "a v1 h1:x\na\n").unwrap_err().line, Some(2));
+}
+
 #[test]
 fn bills_of_materials_and_lists() {
     assert_eq!(
@@ -321,6 +342,7 @@ fn a_file_is_known_by_its_name() {
         ("requirements-dev.txt", "", Some(Form::Requirements)),
         ("pylock.gpu.toml", "", Some(Form::Pylock)),
         ("pdm.lock", "", Some(Form::Poetry)),
+        ("go.sum", "", Some(Form::Go)),
         ("bom.json", CYCLONEDX, Some(Form::Sbom)),
         ("x.spdx.json", "", Some(Form::Sbom)),
         ("package.json", "{\"name\":\"é\"}", None),
@@ -344,6 +366,7 @@ fn no_reader_panics_whatever_it_is_given() {
         (Form::Poetry, poetry()),
         (Form::Sbom, CYCLONEDX.to_owned()),
         (Form::Sbom, SPDX.to_owned()),
+        (Form::Go, GO.to_owned()),
     ] {
         damaged(form, &text);
     }

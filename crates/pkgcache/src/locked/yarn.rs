@@ -75,7 +75,7 @@ fn finish(entry: Option<Entry>, listed: &mut Listed) {
     }
     let checksum = integrity.as_deref().and_then(Checksum::from_integrity);
     let checksum = checksum.or_else(|| Checksum::from_hex("sha1", &hex?));
-    let files = vec![File { name: None, url, checksum }];
+    let files = vec![File { url, checksum, ..File::default() }];
     listed.packages.push(Locked { ecosystem: Ecosystem::Npm, name, version, files, ..Locked::default() });
 }
 
@@ -129,7 +129,7 @@ fn later(text: &str) -> Result<Listed, NotALock> {
                 index: None,
                 name: name.to_owned(),
                 version: version.to_owned(),
-                files: vec![File { name: None, url, checksum: None }],
+                files: vec![File { url, ..File::default() }],
                 machines: conditions(entry.word("conditions").unwrap_or_default()),
             });
         }

@@ -9,6 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use hyper::body::Frame;
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::observe::access_log::AccessLog;
 use crate::observe::record::{Note, Recorder};
@@ -26,6 +27,8 @@ pub(crate) enum Result {
     Stale,
     /// From what another request had fetched, as it came.
     Collapsed,
+    /// From the bucket that several caches share.
+    Remote,
     /// From the upstream.
     Miss,
     /// From the upstream, and nothing was to be stored.
@@ -39,9 +42,10 @@ pub(crate) enum Result {
 }
 
 impl Result {
-    /// Whether what was sent had been stored before, or fetched for another request.
+    /// Whether what was sent had been stored before, here or in the bucket, or fetched for another
+    /// request.
     pub(crate) fn is_hit(self) -> bool {
-        matches!(self, Self::Hit | Self::Revalidated | Self::Stale | Self::Collapsed)
+        matches!(self, Self::Hit | Self::Revalidated | Self::Stale | Self::Collapsed | Self::Remote)
     }
 
     /// Whether it came from the upstream for this request.
@@ -50,11 +54,12 @@ impl Result {
     }
 }
 
-const RESULTS: [(Result, &str); 9] = [
+const RESULTS: [(Result, &str); 10] = [
     (Result::Hit, "hit"),
     (Result::Revalidated, "revalidated"),
     (Result::Stale, "stale"),
     (Result::Collapsed, "collapsed"),
+    (Result::Remote, "remote"),
     (Result::Miss, "miss"),
     (Result::Pass, "pass"),
     (Result::Tunnel, "tunnel"),
@@ -73,6 +78,8 @@ pub(crate) struct Counts {
     pub(crate) fetched_bytes: AtomicU64,
     /// Requests to upstreams that got no answer.
     pub(crate) failures: AtomicU64,
+    /// Requests that went on to the next server of several.
+    pub(crate) failovers: AtomicU64,
     /// Stored bodies that were found damaged.
     pub(crate) damaged: AtomicU64,
     /// Bodies that were not what they had been announced as.
@@ -85,6 +92,14 @@ pub(crate) struct Counts {
     pub(crate) refused: AtomicU64,
     /// Requests that were answered without the parser.
     pub(crate) quick: AtomicU64,
+    /// Bytes of bodies from the bucket that several caches share.
+    pub(crate) remote_bytes: AtomicU64,
+    /// Entries and bodies in it that were not what they had to be.
+    pub(crate) remote_wrong: AtomicU64,
+    /// Entries that were written to it.
+    pub(crate) remote_stored: AtomicU64,
+    /// Entries that could not be.
+    pub(crate) remote_unstored: AtomicU64,
     /// Connections that a drain ended because nothing moved on them.
     pub(crate) cut: AtomicU64,
     /// What was asked for lately.
@@ -166,9 +181,19 @@ impl Counts {
                 "Requests to upstreams without an answer.",
                 &self.failures,
             ),
+            (
+                "upstream_failovers_total",
+                "counter",
+                "Requests that went on to the next server of a mount.",
+                &self.failovers,
+            ),
             ("damaged_total", "counter", "Stored bodies found damaged.", &self.damaged),
             ("mismatches_total", "counter", "Bodies unlike their announced digest.", &self.mismatches),
             ("unstored_total", "counter", "Bodies that could not be stored.", &self.unstored),
+            ("remote_bytes_total", "counter", "Bytes of bodies from the remote.", &self.remote_bytes),
+            ("remote_wrong_total", "counter", "What was wrong in the remote.", &self.remote_wrong),
+            ("remote_stored_total", "counter", "URLs written to the remote.", &self.remote_stored),
+            ("remote_unstored_total", "counter", "URLs not written to it.", &self.remote_unstored),
             ("refused_total", "counter", "Connections and requests that were refused.", &self.refused),
             ("quick_total", "counter", "Hits that took the short way.", &self.quick),
             ("connections", "gauge", "Connections of clients now.", &self.connections),
@@ -197,16 +222,22 @@ pub(crate) struct Meter {
     wanted: Option<Arc<Wanted>>,
     /// Who takes notes, and of what.
     record: Option<(Arc<Recorder>, Option<Box<Note>>)>,
-    /// As long as it lives, its connection is not idle.
-    _busy: Arc<()>,
+    _busy: Busy,
 }
+
+/// What a request has until its answer is sent: as long as it lives, its connection is not idle,
+/// and its place at the mount is taken.
+pub(crate) type Busy = (Arc<()>, Turn);
+
+/// A request's place at its mount, where these are limited.
+pub(crate) type Turn = Option<Arc<OwnedSemaphorePermit>>;
 
 /// A line of the access log.
 #[derive(Debug, Serialize)]
 pub(crate) struct Line {
     /// When the request came, RFC 3339.
     pub(crate) time: jiff::Timestamp,
-    /// The address of the client.
+    /// The address of the client; at a Unix socket it has none.
     pub(crate) client: Option<std::net::IpAddr>,
     /// The request's method.
     pub(crate) method: String,
@@ -222,6 +253,9 @@ pub(crate) struct Line {
     /// What `Cache-Status` said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cache: Option<String>,
+    /// Why it was refused, or what the upstream failed at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
     /// Bytes of the body that were sent; of a tunnel, all that went to the client.
     pub(crate) bytes: u64,
     /// Bytes that came from the client through a tunnel.
@@ -249,7 +283,7 @@ impl Line {
 impl Meter {
     /// For a response that is about to be sent; `busy` is dropped when that is done.
     #[must_use]
-    pub(crate) fn new(counts: Arc<Counts>, result: Result, line: Option<Box<Line>>, busy: Arc<()>) -> Self {
+    pub(crate) fn new(counts: Arc<Counts>, result: Result, line: Option<Box<Line>>, busy: Busy) -> Self {
         Self { counts, result, bytes: 0, whole: false, line, wanted: None, record: None, _busy: busy }
     }
 
@@ -320,7 +354,7 @@ mod tests {
     #[test]
     fn the_text_has_each_family_once() {
         let counts = Counts::default();
-        drop(Meter::new(Arc::new(Counts::default()), Result::Hit, None, Arc::default()));
+        drop(Meter::new(Arc::new(Counts::default()), Result::Hit, None, Busy::default()));
         counts.note(Result::Hit, 10);
         let text = counts.to_text();
         assert!(text.contains("pkgcache_requests_total{result=\"hit\"} 1\n"), "{text}");

@@ -59,7 +59,7 @@ impl Lookup {
         }
         let total = size(response.headers());
         if let Some(text) = self.wrong(total, response.headers()) {
-            add(&cache.counts.mismatches, u64::from(self.ruling.expected.is_some()));
+            add(&cache.counts.mismatches, u64::from(self.ruling.is_strict()));
             cache.outside.warning(&text);
             let status = CacheStatus { detail: Some(UPSTREAM_FAILED), ..CacheStatus::default() };
             return (own(StatusCode::BAD_GATEWAY, text, Some(&status)), meter::Result::Error);
@@ -83,7 +83,7 @@ impl Lookup {
         let answer = Answer::new(StatusCode::OK, &headers, &self.headers, times);
         let level = self.ruling.level;
         let status = CacheStatus { level, ..CacheStatus::forwarded(why) };
-        let size = total.or(self.ruling.expected.and_then(|it| it.size));
+        let size = total.or(self.ruling.size());
         let mut response = reply(&self.question(), &answer, Source::none(), size, None, &status);
         response.headers_mut().extend(cookies);
         response

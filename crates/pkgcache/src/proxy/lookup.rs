@@ -28,7 +28,7 @@ pub(crate) use crate::rules::cache_status::UPSTREAM_FAILED;
 use crate::rules::cache_status::{CacheStatus, Forward};
 use crate::rules::merge::take_cookies;
 use crate::rules::request::{self, Wishes};
-use crate::rules::reuse::{self, Reuse};
+use crate::rules::reuse::Reuse;
 use crate::rules::vary;
 use crate::store::{self, Known, Shelved};
 use crate::wire::guard::Wire;
@@ -38,6 +38,9 @@ const NEGOTIATING: [&str; 3] = ["accept", "accept-encoding", "accept-language"];
 
 /// What it says where nothing is stored, and no upstream may be asked.
 pub(crate) const NOT_STORED: &str = "not-stored";
+
+/// What it says where the bucket had it that several caches share.
+const REMOTE: &str = "remote";
 
 /// A request for something that may be stored.
 #[derive(Clone, Debug)]
@@ -96,6 +99,12 @@ pub(super) struct Served {
 impl Served {
     const HIT: Self = Self { result: meter::Result::Hit, collapsed: false, forward: None, detail: None };
 
+    /// From the bucket that several caches share.
+    fn remote(collapsed: bool) -> Self {
+        let result = if collapsed { meter::Result::Collapsed } else { meter::Result::Remote };
+        Self { result, collapsed, detail: Some(REMOTE), ..Self::HIT }
+    }
+
     pub(super) fn stale(detail: &'static str) -> Self {
         Self { result: meter::Result::Stale, detail: Some(detail), ..Self::HIT }
     }
@@ -147,17 +156,9 @@ impl Lookup {
         answer.ttl(&self.ruling, self.target.heuristic, cache::now())
     }
 
-    /// What may be done with the answer. What cannot change, or holds for a time that is set here,
-    /// does so whatever the client says.
+    /// What may be done with the answer.
     fn decide(&self, answer: &Answer, wishes: &Wishes) -> Reuse {
-        match self.ruling.freshness {
-            Freshness::Http | Freshness::Never => {
-                let lifetime = answer.lifetime(self.target.heuristic);
-                reuse::decide(&answer.policy, wishes, lifetime, answer.age(cache::now()))
-            }
-            Freshness::For(_) if self.ttl(answer) <= 0 => Reuse::AskFirst,
-            Freshness::For(_) | Freshness::Forever => Reuse::Fresh,
-        }
+        answer.reuse(&self.ruling, self.target.heuristic, wishes, cache::now())
     }
 
     /// The newest stored response that answers the request and is what it has to be.
@@ -197,7 +198,7 @@ impl Lookup {
         // for; requests for other forms do not meet it before that.
         let meets = cache.flights.find(&self.flight_key()).is_some();
         if !meets && cache.flights.stored(&self.shared()).await && self.is_stored_since(cache, seen) {
-            return self.stored_since(cache, why).await;
+            return self.stored_since(cache, why, Served::HIT).await;
         }
         if let Some(found) = self.adopt(cache).await
             && let Some(handled) = self.serve(cache, &found, Served::HIT).await
@@ -213,7 +214,7 @@ impl Lookup {
                     self.await_flight(cache, Boarding { flight, leads: false, early }, why, None).await
                 }
                 // It may have ended since this request looked.
-                _ if self.is_stored_since(cache, seen) => self.stored_since(cache, why).await,
+                _ if self.is_stored_since(cache, seen) => self.stored_since(cache, why, Served::HIT).await,
                 _ => Handled::Forward(why),
             };
         }
@@ -325,6 +326,9 @@ impl Lookup {
         if let Some(expected) = self.ruling.expected {
             parts.extend(format!("\n{}", expected.checksum).bytes());
         }
+        if let Some(contents) = self.ruling.contents {
+            parts.extend(format!("\n{contents}").bytes());
+        }
         let names = if self.ruling.is_http() || self.ruling.negotiated { &NEGOTIATING[..] } else { &[] };
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         for (name, value) in vary::selecting(&names, &self.headers) {
@@ -349,7 +353,7 @@ impl Lookup {
         let early = flight.is_asking();
         // The fetch that this request would have joined may have ended since it looked.
         if leads && self.is_stored_since(cache, seen) {
-            flight.reach(Stage::Stored);
+            flight.reach(Stage::Stored { by_remote: false });
             cache.flights.leave(&key, &flight);
         } else if leads {
             let ask = self.ask(cache, stored.cloned());
@@ -383,6 +387,7 @@ impl Lookup {
             stored,
             route: cache.route(&self.config, self.target.private),
             wire: self.wire.clone(),
+            held: None,
         }
     }
 
@@ -410,7 +415,10 @@ impl Lookup {
                 self.growing_reply(&growing, leads, why).await
             }
             Stage::Validated(digest) if early => self.validated(cache, digest, leads, why).await,
-            Stage::Stored => self.stored_since(cache, why).await,
+            Stage::Stored { by_remote } => {
+                let served = if by_remote { Served::remote(!leads) } else { Served::HIT };
+                self.stored_since(cache, why, served).await
+            }
             Stage::Failed(trouble) => self.failed(cache, &trouble, stored).await,
             Stage::Passing => match flight.take().filter(|_| leads) {
                 Some(response) => (self.passed_on(cache, response, why), meter::Result::Pass).into(),
@@ -431,14 +439,23 @@ impl Lookup {
     /// Hands on what is being stored for this request (`leads`) or for another.
     async fn growing_reply(&self, growing: &Arc<Growing>, leads: bool, why: Forward) -> Handled {
         let level = self.ruling.level;
-        let status = CacheStatus { stored: leads, collapsed: !leads, level, ..CacheStatus::forwarded(why) };
+        let mut status =
+            CacheStatus { stored: leads, collapsed: !leads, level, ..CacheStatus::forwarded(why) };
+        if growing.by_remote {
+            let ttl = Some(self.ttl(&growing.answer));
+            status = CacheStatus { hit: true, forward: None, ttl, detail: Some(REMOTE), ..status };
+        }
         let Some(mut response) = self.along(growing, (!leads).then(cache::now), &status).await else {
             return self.forward_or_504(why);
         };
         if leads {
             response.headers_mut().extend(growing.cookies.clone());
         }
-        let result = if leads { meter::Result::Miss } else { meter::Result::Collapsed };
+        let result = match (leads, growing.by_remote) {
+            (false, _) => meter::Result::Collapsed,
+            (true, true) => meter::Result::Remote,
+            (true, false) => meter::Result::Miss,
+        };
         (response, result).into()
     }
 
@@ -497,14 +514,12 @@ impl Lookup {
     }
 
     /// Hands on what another fetch stored meanwhile.
-    async fn stored_since(&self, cache: &Arc<Cache>, why: Forward) -> Handled {
+    async fn stored_since(&self, cache: &Arc<Cache>, why: Forward, served: Served) -> Handled {
         let known = cache.shelf.find(&self.key);
         let found = known.as_deref().and_then(|known: &Known| self.select(known));
         let fresh = |it: &&Shelved| self.decide(&it.answer, &Wishes::of(&self.headers)) == Reuse::Fresh;
         match found.filter(fresh) {
-            Some(found) => {
-                self.serve(cache, found, Served::HIT).await.unwrap_or_else(|| self.forward_or_504(why))
-            }
+            Some(found) => self.serve(cache, found, served).await.unwrap_or_else(|| self.forward_or_504(why)),
             None => self.forward_or_504(why),
         }
     }

@@ -81,6 +81,9 @@ impl Lookup {
         trouble: &Trouble,
         stored: Option<&Shelved>,
     ) -> Handled {
+        // What was taken over from the bucket came after this request had looked.
+        let known = if stored.is_none() { cache.shelf.find(&self.key) } else { None };
+        let stored = stored.or_else(|| self.select(known.as_deref()?));
         if let Some(found) = stored
             && let Some(handled) = self.stored_stand_in(cache, trouble.failure, found).await
         {

@@ -33,8 +33,11 @@ pub(crate) enum Stage {
     /// The stored response with this body still holds.
     Validated(Digest),
     /// Another fetch stored it between the look into the store and this one's beginning: the
-    /// upstream was not asked.
-    Stored,
+    /// upstream was not asked. Or the bucket had it that several caches share.
+    Stored {
+        /// Whether it came from that bucket.
+        by_remote: bool,
+    },
     /// The answer is for the request that came first.
     Passing,
     /// The upstream gave no usable answer.
@@ -50,6 +53,8 @@ pub(crate) struct Growing {
     pub(crate) total: Option<u64>,
     /// Whether its end waits for the verdict on all of it.
     pub(crate) strict: bool,
+    /// Whether it comes from the bucket that several caches share.
+    pub(crate) by_remote: bool,
     /// The file that grows.
     pub(crate) file: Arc<File>,
     /// How far it has come.
@@ -339,6 +344,7 @@ mod tests {
             answer: Answer::new(StatusCode::OK, &HeaderMap::new(), &HeaderMap::new(), times),
             total: None,
             strict: false,
+            by_remote: false,
             file: Arc::new(tempfile::tempfile().unwrap()),
             progress,
             segments: Segments::new().0,

@@ -45,6 +45,8 @@ pub(crate) fn path_here(config: &Config, own: &str, url: &Uri) -> Option<String>
 
 fn path_below(upstream: &Upstream, url: &Uri) -> Option<String> {
     let base = normal(&upstream.url)?;
+    let home = upstream.sources.home(&base, url);
+    let url = home.as_ref().unwrap_or(url);
     let path = url.path_and_query().map_or("/", PathAndQuery::as_str);
     let rest = path.strip_prefix(base.path().trim_end_matches('/')).filter(|_| is_same_origin(url, &base))?;
     let below = rest.is_empty() || rest.starts_with(['/', '?']);

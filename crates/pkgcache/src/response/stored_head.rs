@@ -9,6 +9,8 @@ use storekit::{Digest, Level, StoredResponse};
 use crate::ecosystem::ruling::{Freshness, Ruling};
 use crate::rules::age::{self, Times};
 use crate::rules::policy::Policy;
+use crate::rules::request::Wishes;
+use crate::rules::reuse::{self, Reuse};
 use crate::rules::{freshness, merge, vary};
 
 /// What never becomes stale is said to hold for so many seconds more.
@@ -125,6 +127,19 @@ impl Answer {
     pub(crate) fn stands_by_rule(&self, ruling: &Ruling, now: i64) -> Option<bool> {
         (!ruling.is_http())
             .then(|| self.status == StatusCode::OK && -self.ttl(ruling, false, now) <= ruling.stale)
+    }
+
+    /// What may be done with it. What cannot change, or holds for a time that is set here, does so
+    /// whatever the client says.
+    #[must_use]
+    pub(crate) fn reuse(&self, ruling: &Ruling, heuristic: bool, wishes: &Wishes, now: i64) -> Reuse {
+        match ruling.freshness {
+            Freshness::Http | Freshness::Never => {
+                reuse::decide(&self.policy, wishes, self.lifetime(heuristic), self.age(now))
+            }
+            Freshness::For(_) if self.ttl(ruling, heuristic, now) <= 0 => Reuse::AskFirst,
+            Freshness::For(_) | Freshness::Forever => Reuse::Fresh,
+        }
     }
 
     /// How old it is.

@@ -1,6 +1,6 @@
 //! One client's connection: each of its requests to the right place, and what is noted of it.
 
-use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -11,11 +11,11 @@ use tokio::sync::watch;
 
 use crate::cache::{self, Cache};
 use crate::config::Config;
-use crate::config::target::{NoTarget, may_reach, registry_path, target_for};
+use crate::config::target::{NoTarget, Target, may_reach, registry_path, target_for};
 use crate::ecosystem::Package;
 use crate::ecosystem::ruling::{Freshness, Ruling};
 use crate::index::{self, Plan, login};
-use crate::observe::meter::{self, Line, Meter, add};
+use crate::observe::meter::{self, Line, Meter, Turn, add};
 use crate::observe::record::{MadeFrom, Note, Visit};
 use crate::observe::uses::Wanted;
 use crate::proxy::lookup::{Handled, Lookup, UPSTREAM_FAILED};
@@ -29,6 +29,7 @@ use crate::server::hit;
 use crate::server::short_path::ShortAnswer;
 use crate::server::simple_request::SimpleRequest;
 use crate::wire::guard::{Draining, Refused, Wire, stands_in};
+use crate::wire::peer::Peer;
 use crate::wire::seat::Seat;
 
 const HEALTH: &str = "/healthz";
@@ -58,7 +59,9 @@ fn own_status(headers: &http::HeaderMap) -> Option<String> {
 pub(crate) struct Client {
     pub(super) cache: Arc<Cache>,
     pub(super) wire: Arc<Wire>,
-    pub(super) peer: SocketAddr,
+    pub(super) peer: Peer,
+    /// Whether it has more connections than it may have, and is only told so.
+    pub(super) is_crowded: bool,
     /// Held by every request under way.
     pub(super) busy: Arc<()>,
     pub(super) seat: Arc<Seat>,
@@ -107,7 +110,9 @@ impl Client {
             None => self.followed(request, &slot).await,
         };
         // What is not there, or will be asked for again with credentials, is no trouble.
-        let is_trouble = response.status().is_server_error() || response.status() == StatusCode::FORBIDDEN;
+        let status = response.status();
+        let is_trouble = status.is_server_error()
+            || matches!(status, StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
         if let Some(Reason(reason)) = response.extensions_mut().remove().filter(|_| is_trouble) {
             // Some do not say of what.
             let names_it = reason.contains("://");
@@ -117,6 +122,9 @@ impl Client {
             let reason = reason.replace(&asked, place);
             if is_classic {
                 response = for_yarn_classic(response, &reason);
+            }
+            if let Some(line) = &mut line {
+                line.reason = Some(reason.clone());
             }
             self.cache.refusals.note(if names_it { reason } else { format!("{place}: {reason}") });
         }
@@ -129,8 +137,10 @@ impl Client {
             line.cache = own_status(response.headers());
             line
         });
+        let turn = response.extensions_mut().remove::<Turn>().flatten();
         let note = self.noted(&mut response);
         let wanted = note.as_ref().filter(|note| !note.is_absent()).map(|note| Wanted::of(&note.key));
+        let busy = (busy, turn);
         let mut meter = Meter::new(Arc::clone(&self.cache.counts), result, line, busy).of(wanted);
         if let Some(visit) = &self.visit {
             meter = meter.noted_by(&visit.recorder, note);
@@ -153,7 +163,7 @@ impl Client {
     pub(crate) fn quick(&self, plain: &SimpleRequest<'_>) -> Option<ShortAnswer> {
         let config = self.cache.config();
         // A record names what vouches for a file as well, at which the short way does not look.
-        if self.visit.is_some() || !config.clients.knows(self.peer.ip()) {
+        if self.is_crowded || self.visit.is_some() || !config.clients.let_in(&self.peer) {
             return None;
         }
         let hit = hit::find(&self.cache, &config, plain)?;
@@ -164,8 +174,8 @@ impl Client {
             line.cache = Some(hit.head.status.to_string());
             line
         });
-        let meter =
-            Meter::new(Arc::clone(&self.cache.counts), meter::Result::Hit, line, Arc::clone(&self.busy));
+        let busy = (Arc::clone(&self.busy), None);
+        let meter = Meter::new(Arc::clone(&self.cache.counts), meter::Result::Hit, line, busy);
         let meter = meter.of((!plain.head_only).then(|| Arc::clone(&hit.place.spot.wanted)));
         add(&self.cache.counts.quick, 1);
         let end = if plain.head_only { 0 } else { hit.size };
@@ -177,13 +187,14 @@ impl Client {
         let log = self.cache.access()?;
         let line = Line {
             time: jiff::Timestamp::now(),
-            client: Some(self.peer.ip().to_canonical()),
+            client: self.peer.ip(),
             method: method.to_string(),
             url: url.to_string(),
             request: None,
             status: 0,
             result: meter::Result::Own,
             cache: None,
+            reason: None,
             bytes: 0,
             received: None,
             seconds: 0.0,
@@ -211,9 +222,15 @@ impl Client {
         slot: &tunnel::Slot,
     ) -> (Response<Body>, meter::Result) {
         let config = self.cache.config();
+        if self.is_crowded {
+            let most = config.limits.client_connections.unwrap_or(0);
+            let text =
+                format!("this client has {most} connections: `max-connections-per-client` allows no more");
+            return self.busy(StatusCode::TOO_MANY_REQUESTS, &text);
+        }
         // A known client may bring it as well: it is taken off all the same.
         let has_token = tunnel::has_token(&config.clients, request.headers_mut());
-        if !has_token && !config.clients.knows(self.peer.ip()) {
+        if !has_token && !config.clients.let_in(&self.peer) {
             // A client that asks for a path takes this for the server itself.
             let as_proxy = *request.method() == Method::CONNECT || request.uri().authority().is_some();
             return self.refuse(if as_proxy { 407 } else { 401 }, "a token is needed");
@@ -284,6 +301,13 @@ impl Client {
         (response, meter::Result::Error)
     }
 
+    /// Refuses for now.
+    fn busy(&self, status: StatusCode, reason: &str) -> (Response<Body>, meter::Result) {
+        let (mut response, result) = self.refuse(status.as_u16(), reason);
+        response.headers_mut().insert(http::header::RETRY_AFTER, http::HeaderValue::from_static("1"));
+        (response, result)
+    }
+
     fn is_looping(&self, request: &Request<Incoming>) -> bool {
         let own = self.cache.via.as_bytes();
         let mut lines = request.headers().get_all(http::header::VIA).iter();
@@ -332,6 +356,27 @@ impl Client {
                 return (own(StatusCode::NOT_FOUND, "nothing is mounted there", None), meter::Result::Error);
             }
         };
+        let most = target.sources.max_requests.map(NonZeroUsize::get);
+        let turn = match most {
+            Some(most) => self.cache.crowd.turn(&target.upstream.to_string(), most).await,
+            None => None,
+        };
+        if let Some(most) = most.filter(|_| turn.is_none()) {
+            let text = format!("{} has {most} requests: its `max-requests` allows no more", target.upstream);
+            return self.busy(StatusCode::SERVICE_UNAVAILABLE, &text);
+        }
+        let (mut response, result) = self.proxy_to(config, target, request).await;
+        // It lasts as long as the answer's body.
+        response.extensions_mut().insert(turn.map(Arc::new));
+        (response, result)
+    }
+
+    async fn proxy_to(
+        &self,
+        config: Arc<Config>,
+        target: Target,
+        request: Request<Incoming>,
+    ) -> (Response<Body>, meter::Result) {
         let (parts, body) = request.into_parts();
         let mut headers = parts.headers;
         hop::strip(&mut headers);

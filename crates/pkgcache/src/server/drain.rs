@@ -25,6 +25,9 @@ pub(super) async fn drain(cache: &Cache, free: &Semaphore, seats: usize) {
     if cut > 0 {
         cache.outside.warning(&format!("cut off: {}", count(cut, "connection")));
     }
+    if let Some(remote) = &cache.remote {
+        remote.written(tokio::time::Instant::now() + limits.drain).await;
+    }
     if !landed {
         cache.outside.warning("some downloads were cut off: they are not stored");
     }
@@ -51,11 +54,16 @@ async fn connections_end(
 async fn downloads_end(cache: &Cache, deadline: tokio::time::Instant) -> bool {
     let patience = cache.config().limits.drain;
     loop {
-        let before = get(&cache.counts.fetched_bytes);
+        let before = received(cache);
         let look = deadline.min(tokio::time::Instant::now() + patience);
         let landed = timeout_at(look, cache.flights.landed()).await.is_ok();
-        if landed || look == deadline || get(&cache.counts.fetched_bytes) == before {
+        if landed || look == deadline || received(cache) == before {
             return landed;
         }
     }
+}
+
+/// The bytes that have come, from wherever.
+fn received(cache: &Cache) -> u64 {
+    get(&cache.counts.fetched_bytes) + get(&cache.counts.remote_bytes)
 }

@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::cache::Cache;
 use crate::error::{Error, Result, explained};
 use crate::observe::record::{Object, Record, Recorder, Visit};
+use crate::server::listener::Listener;
 use crate::server::{Control, admit};
 
 /// An entrance, until it is closed.
@@ -51,7 +52,8 @@ impl Control {
             let _ = server.wait_for(|stop| *stop).await;
             own.send_replace(true);
         });
-        let accepting = tokio::spawn(accept(cache, free, listener, stop.clone(), Arc::clone(&recorder)));
+        let accepting =
+            tokio::spawn(accept(cache, free, Listener::Net(listener), stop.clone(), Arc::clone(&recorder)));
         Ok(Entrance { cache: Arc::clone(&self.cache), recorder, stop, accepting, with_server })
     }
 }
@@ -59,7 +61,7 @@ impl Control {
 async fn accept(
     cache: Arc<Cache>,
     free: Arc<Semaphore>,
-    listener: tokio::net::TcpListener,
+    listener: Listener,
     stop: watch::Sender<bool>,
     recorder: Arc<Recorder>,
 ) {

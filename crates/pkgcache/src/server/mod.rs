@@ -9,6 +9,7 @@ mod drain;
 pub(crate) mod entrance;
 pub(crate) mod event_counts;
 pub(crate) mod hit;
+pub(crate) mod listener;
 pub(crate) mod short_path;
 pub(crate) mod simple_request;
 
@@ -17,11 +18,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use storekit::Store;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
 
 use crate::cache::Cache;
-use crate::config::Config;
+use crate::config::changes::Changes;
+use crate::config::{Config, Listen};
 use crate::error::{Error, Result};
 use crate::observe::meter::add;
 use crate::observe::record::Visit;
@@ -30,17 +32,26 @@ use crate::outside::Outside;
 use crate::server::client::Client;
 use crate::server::drain::drain;
 use crate::server::event_counts::EventCounts;
+use crate::server::listener::{Inherited, Listener};
 use crate::store::replayed::Replayed;
+use crate::wire::crowd::Entry;
 use crate::wire::guard::Guard;
+use crate::wire::peer::Peer;
 use crate::wire::seat::Seat;
+use crate::wire::stream::Stream;
+
+/// A client that has more connections than it may have has to ask within this time to be told so.
+const SOON: Duration = Duration::from_secs(2);
 
 /// A server that listens.
 #[derive(Debug)]
 pub struct Server {
     cache: Arc<Cache>,
-    listener: TcpListener,
+    listeners: Vec<Listener>,
     /// Places for connections.
     free: Arc<Semaphore>,
+    /// How many there are.
+    places: usize,
     stop: watch::Sender<bool>,
 }
 
@@ -82,11 +93,11 @@ impl Control {
     }
 
     /// Sets something else from now on. The access log is opened anew, so that one that was moved
-    /// away can go. Returns the settings that have changed and hold only after a restart.
+    /// away can go. Returns what has changed.
     ///
     /// # Errors
     /// An access log that cannot be opened; nothing is changed then.
-    pub fn reconfigure(&self, config: Config) -> Result<Vec<&'static str>> {
+    pub fn reconfigure(&self, config: Config) -> Result<Changes> {
         self.cache.reconfigure(config)
     }
 }
@@ -111,14 +122,11 @@ impl Server {
     pub async fn bind(config: Config, store: Store, outside: Arc<dyn Outside>) -> Result<Self> {
         let cache = Arc::new(Cache::new(config, store, outside)?);
         let config = cache.config();
-        let address = config.listen;
-        let open = config.clients.networks.is_empty() && config.clients.token.is_none();
-        if !address.ip().is_loopback() && open {
-            return Err(Error::Exposed { address });
+        if let Some(address) = config.listen.net() {
+            not_exposed(&config, address)?;
         }
-        let listener =
-            TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
-        Ok(Self::of(cache, listener))
+        let listener = Listener::bind(&config.listen, config.socket_mode).await?;
+        Ok(Self::on(cache, vec![listener]))
     }
 
     /// Serves what a record names, as it was given, and nothing else, at an address of this
@@ -134,25 +142,55 @@ impl Server {
         replayed: Replayed,
     ) -> Result<Self> {
         let failed = |source| Error::System { doing: "listen for a replay", source };
-        let listen = listener.local_addr().map_err(failed)?;
+        let listen = Listen::Net(listener.local_addr().map_err(failed)?);
         listener.set_nonblocking(true).map_err(failed)?;
-        let listener = TcpListener::from_std(listener).map_err(failed)?;
-        let config = Config { listen, offline: true, replays: true, ..config };
+        let listener = Listener::Net(tokio::net::TcpListener::from_std(listener).map_err(failed)?);
+        // No bucket either: it may have what was not given.
+        let config = Config { listen, offline: true, replays: true, remote: None, ..config };
         let cache = Cache::new(config, store, outside)?.replaying(replayed);
-        Ok(Self::of(Arc::new(cache), listener))
+        Ok(Self::on(Arc::new(cache), vec![listener]))
     }
 
-    fn of(cache: Arc<Cache>, listener: TcpListener) -> Self {
-        let free = Arc::new(Semaphore::new(cache.config().limits.connections));
-        Self { cache, listener, free, stop: watch::Sender::new(false) }
-    }
-
-    /// Where it listens.
+    /// Listens on sockets that the process was given, in the place of what the configuration says.
     ///
     /// # Errors
-    /// The system's.
+    /// As [`Self::bind`].
+    pub fn take_over(
+        config: Config,
+        store: Store,
+        outside: Arc<dyn Outside>,
+        given: Vec<Inherited>,
+    ) -> Result<Self> {
+        let cache = Arc::new(Cache::new(config, store, outside)?);
+        let listeners = given.into_iter().map(Listener::inherited).collect::<Result<Vec<_>>>()?;
+        for address in listeners.iter().filter_map(Listener::net) {
+            let named = |source| Error::System { doing: "name the socket", source };
+            not_exposed(&cache.config(), address.map_err(named)?)?;
+        }
+        Ok(Self::on(cache, listeners))
+    }
+
+    fn on(cache: Arc<Cache>, listeners: Vec<Listener>) -> Self {
+        // Each listener has a place in its hand for the next one that comes.
+        let places = cache.config().limits.connections + listeners.len().saturating_sub(1);
+        let free = Arc::new(Semaphore::new(places));
+        Self { cache, listeners, free, places, stop: watch::Sender::new(false) }
+    }
+
+    /// Where it listens: an address and port.
+    ///
+    /// # Errors
+    /// The system's; there is none where it listens on sockets in the file system alone.
     pub fn address(&self) -> Result<SocketAddr> {
-        self.listener.local_addr().map_err(|source| Error::System { doing: "name the socket", source })
+        let none = || Err(std::io::ErrorKind::AddrNotAvailable.into());
+        let address = self.listeners.iter().find_map(Listener::net).unwrap_or_else(none);
+        address.map_err(|source| Error::System { doing: "name the socket", source })
+    }
+
+    /// All places where it listens, as people name them: `http://ADDRESS:PORT`, or `unix:PATH`.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.listeners.iter().map(Listener::name).collect()
     }
 
     /// What ends and changes it.
@@ -178,18 +216,30 @@ impl Server {
     }
 
     async fn serve(self) {
-        let Self { cache, listener, free, stop } = self;
-        admit(&cache, &free, &listener, &stop, None).await;
-        drop(listener);
-        drain(&cache, &free, cache.config().limits.connections).await;
+        let Self { cache, listeners, free, places, stop } = self;
+        let mut admitting = JoinSet::new();
+        for listener in listeners {
+            let (cache, free, stop) = (Arc::clone(&cache), Arc::clone(&free), stop.clone());
+            // Closed at once: another server may listen there while this one ends.
+            admitting.spawn(async move { admit(&cache, &free, &listener, &stop, None).await });
+        }
+        admitting.join_all().await;
+        drain(&cache, &free, places).await;
     }
+}
+
+/// Refuses an address that other machines can reach, where no client is named.
+fn not_exposed(config: &Config, address: SocketAddr) -> Result<()> {
+    let open = config.clients.networks.is_empty() && config.clients.token.is_none();
+    let exposed = Error::Exposed { address };
+    if open && Listen::Net(address).is_remote() { Err(exposed) } else { Ok(()) }
 }
 
 /// Takes connections until it is told to stop. `visit` is what those of an entrance hold.
 async fn admit(
     cache: &Arc<Cache>,
     free: &Arc<Semaphore>,
-    listener: &TcpListener,
+    listener: &Listener,
     stop: &watch::Sender<bool>,
     visit: Option<&Visit>,
 ) {
@@ -221,23 +271,38 @@ async fn admit(
 
 async fn connected(
     cache: Arc<Cache>,
-    stream: TcpStream,
-    peer: SocketAddr,
+    stream: Stream,
+    peer: Peer,
     seat: Option<OwnedSemaphorePermit>,
     stops: watch::Receiver<bool>,
     visit: Option<Visit>,
 ) {
     let config = cache.config();
-    if !config.clients.knows(peer.ip()) && config.clients.token.is_none() {
+    if !config.clients.let_in(&peer) && config.clients.token.is_none() {
         add(&cache.counts.refused, 1);
         return;
     }
-    let _ = stream.set_nodelay(true);
-    let guard = Guard::new(stream, config.limits.head);
+    let mut limits = config.limits;
+    let most = limits.client_connections.unwrap_or(usize::MAX);
+    let (is_crowded, _place) = match cache.crowd.enter(peer.host(), most) {
+        Entry::Welcome(place) => (false, place),
+        Entry::Crowded(place) => {
+            limits.head_time = limits.head_time.min(SOON);
+            limits.idle = limits.idle.min(SOON);
+            (true, place)
+        }
+        Entry::Closed => {
+            add(&cache.counts.refused, 1);
+            return;
+        }
+    };
+    stream.set_nodelay();
+    let guard = Guard::new(stream, limits.head);
     let wire = guard.wire();
     add(&cache.counts.connections, 1);
     let seat = Arc::new(Seat::new(Arc::clone(&cache.counts), seat));
     let (busy, stopped) = (Arc::default(), stops.clone());
-    let client = Client { cache, wire, peer, busy, seat, stops, visit, noting: Mutex::default() };
-    connection::run(Arc::new(client), guard, config.limits, stopped).await;
+    let noting = Mutex::default();
+    let client = Client { cache, wire, peer, is_crowded, busy, seat, stops, visit, noting };
+    connection::run(Arc::new(client), guard, limits, stopped).await;
 }

@@ -8,6 +8,7 @@
 //! (`rules`).
 
 pub(crate) mod head;
+pub(crate) mod positioned;
 pub(crate) mod recent;
 pub(crate) mod recent_targets;
 pub(crate) mod replayed;

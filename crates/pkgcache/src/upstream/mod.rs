@@ -7,12 +7,15 @@
 //! Deliberately absent: what is asked for and what becomes of the answer (`fetch`, `proxy`).
 
 pub(crate) mod breaker;
+pub(crate) mod distrust;
+mod opening;
 pub(crate) mod tls;
 pub(crate) mod tokens;
 pub(crate) mod upload;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -35,10 +38,11 @@ use crate::error::chain;
 use crate::outside::Outside;
 use crate::rules::{date, reuse};
 use crate::upstream::breaker::{Breaker, Held, Need, Verdict};
+use crate::upstream::opening::{End, Openings, Turn};
 use crate::upstream::upload::Upload;
 use crate::wire::guard::Wire;
 
-/// A request's body: none, or what a client sends.
+/// A request's body: a few bytes or none, or what a client or a file has.
 pub(crate) type Outgoing = Either<Full<Bytes>, Upload>;
 
 /// So many fields may an answer have. Their bytes are limited by the buffer, or by HTTP/2's own
@@ -46,6 +50,12 @@ pub(crate) type Outgoing = Either<Full<Bytes>, Upload>;
 const FIELDS: usize = 500;
 /// What a head may take, in bytes.
 const HEAD: u32 = 256 << 10;
+
+/// What an upstream may send before it is read, on one request.
+const WINDOW: u32 = 4 << 20;
+/// The same on all requests of a connection: the answers to so many slow clients as fill it would
+/// hold up all others.
+const ALL_WINDOWS: u32 = 128 << 20;
 
 /// Connections that are kept for an upstream while no request uses them.
 const MOST_IDLE: usize = 16;
@@ -141,20 +151,42 @@ struct Idle {
 #[derive(Debug)]
 pub(crate) struct Upstreams {
     idle: Arc<Mutex<HashMap<Origin, Vec<Idle>>>>,
-    shared: Mutex<HashMap<Origin, http2::SendRequest<Outgoing>>>,
+    shared: Mutex<HashMap<Origin, Shared>>,
+    openings: Openings<Origin>,
     breaker: Breaker<Origin>,
     tls: OnceLock<Arc<rustls::ClientConfig>>,
     outside: Arc<dyn Outside>,
 }
 
+/// How many connections were opened that requests share.
+static OPENED: AtomicU64 = AtomicU64::new(0);
+
+/// A connection that requests share.
+#[derive(Clone, Debug)]
+struct Shared {
+    sender: http2::SendRequest<Outgoing>,
+    /// By which it is told from later ones.
+    number: u64,
+}
+
 /// What a connection speaks.
 enum Sender {
     One(http1::SendRequest<Outgoing>),
-    Two(http2::SendRequest<Outgoing>),
+    Two(Shared),
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Sender {
+    /// The number of one that requests share.
+    fn number(&self) -> Option<u64> {
+        match self {
+            Self::One(_) => None,
+            Self::Two(shared) => Some(shared.number),
+        }
+    }
 }
 
 impl Origin {
@@ -175,6 +207,7 @@ impl Upstreams {
         Self {
             idle: Arc::default(),
             shared: Mutex::default(),
+            openings: Openings::default(),
             breaker: Breaker::default(),
             tls: OnceLock::new(),
             outside,
@@ -209,13 +242,19 @@ impl Upstreams {
         wire: Option<Arc<Wire>>,
     ) -> Result<Response<Incoming>, SendError> {
         let (parts, body) = request.into_parts();
-        let repeatable = matches!(&body, Either::Left(_)) && parts.method.is_idempotent();
-        if repeatable && let Some(sender) = self.kept(origin) {
-            let again = Request::from_parts(parts.clone(), Either::Left(Full::default()));
+        let repeatable = match &body {
+            Either::Left(body) if parts.method.is_idempotent() => Some(body.clone()),
+            _ => None,
+        };
+        if let Some(body) = repeatable
+            && let Some(sender) = self.kept(origin)
+        {
+            let again = Request::from_parts(parts.clone(), Either::Left(body));
+            let number = sender.number();
             match self.exchange(sender, origin, again, route, wire.clone()).await {
                 // The other side may have closed it meanwhile; a new one tells. One that is slow is
                 // not asked twice.
-                Err(SendError::Lost(..)) => {}
+                Err(SendError::Lost(..)) => number.into_iter().for_each(|it| self.give_up(origin, it)),
                 answer => return answer,
             }
         }
@@ -285,7 +324,7 @@ impl Upstreams {
                     self.keep(origin.clone(), sender);
                     answer
                 }
-                Sender::Two(mut sender) => sender.send_request(for_two(request)).await,
+                Sender::Two(mut shared) => shared.sender.send_request(for_two(request)).await,
             }
         };
         let patience = route.limits.answer;
@@ -303,8 +342,8 @@ impl Upstreams {
 
     /// A connection that is open already.
     fn kept(&self, origin: &Origin) -> Option<Sender> {
-        if let Some(sender) = lock(&self.shared).get(origin).filter(|sender| sender.is_ready()) {
-            return Some(Sender::Two(sender.clone()));
+        if let Some(sender) = self.shared(origin) {
+            return Some(sender);
         }
         let mut idle = lock(&self.idle);
         let list = idle.get_mut(origin)?;
@@ -334,13 +373,45 @@ impl Upstreams {
         });
     }
 
+    /// A connection for a request for which none is open. Where the server may speak HTTP/2, that
+    /// is waited for which another request is opening.
     async fn connect(&self, origin: &Origin, route: &Route) -> Result<Sender, SendError> {
-        // Kept off the stack of every request that needs no new connection.
-        let sender = Box::pin(self.open(origin, route)).await?;
-        if let Sender::Two(sender) = &sender {
-            lock(&self.shared).insert(origin.clone(), sender.clone());
+        let turn = if origin.secure { self.openings.turn(origin).await } else { Turn::Free };
+        if let Turn::Unreachable(why) = turn {
+            return Err(SendError::Unreachable(origin.name(), why));
         }
-        Ok(sender)
+        // Another one may have ended since this request looked.
+        if let Some(sender) = self.shared(origin) {
+            return Ok(sender);
+        }
+        // Kept off the stack of every request that needs no new connection.
+        let opened = Box::pin(self.open(origin, route)).await;
+        if let Ok(Sender::Two(shared)) = &opened {
+            lock(&self.shared).insert(origin.clone(), shared.clone());
+        }
+        if let Turn::First(opening) = turn {
+            opening.end(match &opened {
+                Ok(Sender::Two(_)) => End::Shared,
+                Ok(Sender::One(_)) => End::Single,
+                Err(SendError::Unreachable(_, why)) => End::Unreachable(why.clone()),
+                Err(_) => End::Other,
+            });
+        }
+        opened
+    }
+
+    /// A connection that requests share, and that is open.
+    fn shared(&self, origin: &Origin) -> Option<Sender> {
+        let shared = lock(&self.shared);
+        Some(Sender::Two(shared.get(origin).filter(|shared| shared.sender.is_ready())?.clone()))
+    }
+
+    /// No further request takes this connection, which has lost one.
+    fn give_up(&self, origin: &Origin, number: u64) {
+        let mut shared = lock(&self.shared);
+        if shared.get(origin).is_some_and(|it| it.number == number) {
+            shared.remove(origin);
+        }
     }
 
     /// Opens a connection that requests can be sent on.
@@ -572,11 +643,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder.initial_stream_window_size(4 << 20).initial_connection_window_size(16 << 20);
+    builder.initial_stream_window_size(WINDOW).initial_connection_window_size(ALL_WINDOWS);
     builder.max_header_list_size(HEAD);
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
     tokio::spawn(async move {
         let _ = connection.await;
     });
-    Ok(Sender::Two(sender))
+    Ok(Sender::Two(Shared { sender, number: OPENED.fetch_add(1, Ordering::Relaxed) }))
 }

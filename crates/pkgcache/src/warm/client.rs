@@ -1,5 +1,6 @@
 //! Requests to the cache.
 
+use std::io::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -65,27 +66,55 @@ impl Client {
         accept: &str,
         checksum: Option<Checksum>,
     ) -> Result<Got, Failure> {
+        let mut hasher = checksum.map(|it| it.hasher(None));
+        let take = |data: &[u8]| {
+            if let Some(hasher) = hasher.as_mut() {
+                hasher.update(data);
+            }
+            Ok(())
+        };
+        let got = self.read(target, accept, take).await?;
+        let found = hasher.and_then(storekit::ChecksumHasher::finish);
+        match (checksum, found) {
+            (Some(wanted), Some(found)) if wanted != found => {
+                Err(format!("`{}` is `{found}`, and the lock file says `{wanted}`", printable(target)))
+            }
+            _ => Ok(got),
+        }
+    }
+
+    /// Writes a file into one of this machine's.
+    ///
+    /// # Errors
+    /// As [`Self::document`]; a disk that is full.
+    pub(super) async fn copy(
+        &self,
+        target: &str,
+        accept: &str,
+        to: &mut std::fs::File,
+    ) -> Result<Got, Failure> {
+        self.read(target, accept, |data| to.write_all(data)).await
+    }
+
+    /// Reads a file to its end.
+    async fn read(
+        &self,
+        target: &str,
+        accept: &str,
+        mut take: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Result<Got, Failure> {
         let response = self.ask(target, accept).await?;
         let is_hit = is_hit(response.headers());
         let mut body = response.into_body();
-        let mut hasher = checksum.map(|it| it.hasher(None));
         let mut bytes = 0_u64;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| format!("`{}` was cut off: {REFUSED}", printable(target)))?;
             let Some(data) = frame.data_ref() else { continue };
             bytes += data.len() as u64;
             self.progress.add(data.len() as u64);
-            if let Some(hasher) = hasher.as_mut() {
-                hasher.update(data);
-            }
+            take(data).map_err(|error| error.to_string())?;
         }
-        let found = hasher.and_then(storekit::ChecksumHasher::finish);
-        match (checksum, found) {
-            (Some(wanted), Some(found)) if wanted != found => {
-                Err(format!("`{}` is `{found}`, and the lock file says `{wanted}`", printable(target)))
-            }
-            _ => Ok(Got { bytes, is_hit }),
-        }
+        Ok(Got { bytes, is_hit })
     }
 
     async fn ask(&self, target: &str, accept: &str) -> Result<Response<Incoming>, Failure> {

@@ -11,6 +11,7 @@ mod apt;
 mod cargo;
 mod client;
 mod fits;
+mod go;
 mod npm;
 mod oci;
 mod python;
@@ -21,7 +22,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub use self::apt::Suite;
-use self::client::Client;
+use self::client::{Client, Got};
 pub use self::fits::{Machine, NotAPython, Python};
 use crate::clients::address;
 use crate::clients::pointers::{Here, Mount};
@@ -56,6 +57,15 @@ pub struct Outcome {
     pub fetched: u64,
     /// Why something of it is not here; the first reason.
     pub problem: Option<String>,
+}
+
+impl Outcome {
+    /// One more file is here.
+    fn add(&mut self, got: &Got) {
+        self.files += 1;
+        self.bytes += got.bytes;
+        self.fetched += if got.is_hit { 0 } else { got.bytes };
+    }
 }
 
 /// What is told while it goes on.
@@ -167,6 +177,7 @@ impl Bringer {
             Ecosystem::Npm => self.npm(&mut load).await,
             Ecosystem::Python => self.python(&mut load).await,
             Ecosystem::Oci => self.image(&mut load).await,
+            Ecosystem::Go => self.module(&mut load).await,
             other => Err(format!("nothing is known of how {} asks for it", other.name())),
         };
         load.outcome.problem = result.err();
@@ -197,9 +208,7 @@ impl Bringer {
         checksum: Option<storekit::Checksum>,
     ) -> Result<(), Failure> {
         let got = self.client.file(target, accept, checksum).await?;
-        outcome.files += 1;
-        outcome.bytes += got.bytes;
-        outcome.fetched += if got.is_hit { 0 } else { got.bytes };
+        outcome.add(&got);
         Ok(())
     }
 }

@@ -181,7 +181,11 @@ mod tests {
         let mut hashed = entry("a-1.0.tar.gz");
         hashed.hashes.insert("sha256".to_owned(), HEX.to_owned());
         let checksum = Checksum::from_hex("sha256", HEX);
-        let of = |name: Option<&str>, checksum| File { name: name.map(str::to_owned), url: None, checksum };
+        let of = |name: Option<&str>, checksum| File {
+            name: name.map(str::to_owned),
+            checksum,
+            ..File::default()
+        };
         assert!(hashed.is(&of(None, checksum)) && hashed.is(&of(Some("a-1.0.tar.gz"), None)));
         assert!(!hashed.is(&of(Some("b-1.0.tar.gz"), checksum)) && !hashed.is(&of(None, None)));
         assert!(!entry("a-1.0.tar.gz").is(&of(None, checksum)));

@@ -18,10 +18,10 @@ use http::header::HOST;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 
 use crate::wire::framing::{Advance, Framer, HeadLimits, Refusal};
 use crate::wire::queues::Queues;
+use crate::wire::stream::Stream;
 
 /// What is read from the socket at once, at most.
 const READ: usize = 16 << 10;
@@ -65,7 +65,7 @@ struct Lingering {
 /// The part of a connection that others than the parser may use.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    stream: TcpStream,
+    stream: Stream,
     /// Whether bytes of a response may be under way that only the parser knows of.
     writing: AtomicBool,
     /// Whether all that came belongs to requests that the parser has.
@@ -89,9 +89,9 @@ pub(crate) struct Wire {
 impl Guard {
     /// With these limits.
     #[must_use]
-    pub(crate) fn new(stream: TcpStream, limits: HeadLimits) -> Self {
+    pub(crate) fn new(stream: impl Into<Stream>, limits: HeadLimits) -> Self {
         let wire = Wire {
-            stream,
+            stream: stream.into(),
             writing: AtomicBool::new(false),
             between: AtomicBool::new(true),
             moved: AtomicU64::new(0),
@@ -324,10 +324,7 @@ impl Wire {
     }
 
     /// Writes with a call that sends what the socket takes.
-    pub(crate) fn write_with(
-        &self,
-        write: impl FnOnce(&TcpStream) -> io::Result<usize>,
-    ) -> io::Result<usize> {
+    pub(crate) fn write_with(&self, write: impl FnOnce(&Stream) -> io::Result<usize>) -> io::Result<usize> {
         self.stream.try_io(Interest::WRITABLE, || write(&self.stream))
     }
 
@@ -369,7 +366,7 @@ impl Wire {
     fn poll_with(
         &self,
         cx: &mut Context<'_>,
-        write: impl Fn(&TcpStream) -> io::Result<usize>,
+        write: impl Fn(&Stream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         self.writing.store(true, Ordering::Release);
         self.takes.store(true, Ordering::Relaxed);
@@ -403,7 +400,8 @@ impl Wire {
     }
 
     /// Says that the answer ends where the connection does. However this process ends before that,
-    /// the connection is then reset, so that no client takes the answer for complete.
+    /// the connection is then reset, so that no client takes the answer for complete. A Unix socket
+    /// knows no reset.
     pub(crate) fn end_marks_the_answer(&self) {
         self.unsized_answer.store(true, Ordering::Relaxed);
         self.reset_when_closed(true);
@@ -512,7 +510,7 @@ impl Draining {
 }
 
 impl Lingering {
-    fn poll(&mut self, cx: &mut Context<'_>, stream: &TcpStream) -> Poll<io::Result<()>> {
+    fn poll(&mut self, cx: &mut Context<'_>, stream: &Stream) -> Poll<io::Result<()>> {
         let mut scrap = [0; 4096];
         while self.left > 0 && self.until.as_mut().poll(cx).is_pending() {
             ready!(stream.poll_read_ready(cx))?;
@@ -547,7 +545,9 @@ mod tests {
         let (mut stream, _) = listener.accept().unwrap();
         stream.set_nonblocking(true).unwrap();
         while stream.write(&[0; 8192]).is_ok() {}
-        let wire = Guard::new(TcpStream::from_std(stream).unwrap(), HeadLimits { head: 1, fields: 1 }).wire();
+        let wire =
+            Guard::new(tokio::net::TcpStream::from_std(stream).unwrap(), HeadLimits { head: 1, fields: 1 })
+                .wire();
         let is_over = |draining: &mut Draining| draining.is_over(&wire, &Queues::default(), Duration::ZERO);
         let mut draining = Draining::new(&wire, &Queues::default());
         // What was on its way may have come meanwhile.

@@ -9,6 +9,7 @@ mod manual;
 mod nginx;
 mod packages;
 mod quick;
+mod remote;
 mod servers;
 mod support;
 mod upstreams;

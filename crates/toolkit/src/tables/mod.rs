@@ -180,6 +180,7 @@ pub const GCCTL_TIER: &[&str] =
 /// The keys of `[pkgcache]`.
 pub const PKGCACHE: &[&str] = &[
     "listen",
+    "socket-mode",
     "upstream",
     "registry",
     "allow",
@@ -197,12 +198,14 @@ pub const PKGCACHE: &[&str] = &[
     "token-file",
     "max-object",
     "max-connections",
+    "max-connections-per-client",
     "head-time",
     "idle-time",
     "answer-time",
     "drain-time",
     "access-log",
     "keep-events",
+    "remote",
     "max-size",
     "max-age",
     "models-max-age",

@@ -11,6 +11,7 @@ mod installs;
 mod link;
 mod origin;
 mod ranges;
+mod remote;
 mod servers;
 mod verified;
 
@@ -42,9 +43,9 @@ const DOWNLOADS: usize = 300;
 const MEMORY: f64 = 30.0;
 
 /// What can be measured alone: the servers' answers, many idle connections, a full store, ranges of
-/// a large file, and each client's installs.
-pub const PARTS: [&str; 8] =
-    ["answers", "idle", "ready", "ranges", CLIENTS[0], CLIENTS[1], CLIENTS[2], CLIENTS[3]];
+/// a large file, a bucket that nodes share, and each client's installs.
+pub const PARTS: [&str; 9] =
+    ["answers", "idle", "ready", "ranges", "remote", CLIENTS[0], CLIENTS[1], CLIENTS[2], CLIENTS[3]];
 
 /// Measures, and prints the figures. `No` where a limit was missed.
 pub(super) fn bench(
@@ -69,6 +70,11 @@ pub(super) fn bench(
     }
     if scope.has("ranges") {
         for figures in ranges::bench(&ground)? {
+            within &= shown(&figures, out)?;
+        }
+    }
+    if scope.has("remote") {
+        for figures in remote::bench(&ground)? {
             within &= shown(&figures, out)?;
         }
     }

@@ -14,6 +14,7 @@ use super::origin::SMALL;
 use larder::process::background::Background;
 use larder::process::command::Cmd;
 use larder::process::runner::RunError;
+use larder_tests::rclone::{ACCESS_KEY, SECRET_KEY};
 
 /// The name under which an upstream is mirrored as a registry.
 pub(super) const REGISTRY: &str = "registry.example";
@@ -164,6 +165,22 @@ pub(super) fn configured(
     let file = ground.write(&format!("{name}.toml"), text).map_err(lost)?;
     let serve = serve(ground, &authority, &ground.folder.join(format!("{name}-store")));
     let serve = serve.env("LARDER_TOML", file.as_str());
+    let process = ground.runner.background(&serve, &ground.folder.join(format!("{name}.log")))?;
+    Server::new("pkgcache", authority, process).once_it_answers("/healthz")
+}
+
+/// pkgcache in front of the upstream, with a store called `name`, and a bucket if one is named.
+pub(super) fn sharing(
+    ground: &Ground<'_>,
+    name: &str,
+    remote: Option<&str>,
+    upstream: &str,
+) -> Result<Server, RunError> {
+    let authority = free().map_err(lost)?;
+    let serve = serve(ground, &authority, &ground.folder.join(format!("{name}-store")));
+    let serve = serve.args(["--upstream".to_owned(), format!("/={upstream}")]);
+    let serve = serve.args(remote.iter().flat_map(|url| ["--remote", url]));
+    let serve = serve.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
     let process = ground.runner.background(&serve, &ground.folder.join(format!("{name}.log")))?;
     Server::new("pkgcache", authority, process).once_it_answers("/healthz")
 }

@@ -10,6 +10,7 @@ use jiff::fmt::rfc2822;
 use rusty_s3::actions::S3Action;
 use rusty_s3::{Bucket as Names, Credentials, UrlStyle};
 use storekit::{Descriptor, Digest};
+use toolkit::bucket::Address;
 use ureq::http::Method;
 
 use crate::error::registry::Error as NetworkError;
@@ -20,7 +21,6 @@ use crate::registry::retry::{Failure, Patience, asking, retrying};
 use crate::registry::transport::{Answer, Request, RequestBody, Transport};
 use crate::registry::url::Url;
 use crate::tier::config::Config;
-use crate::tier::s3::address::Address;
 
 /// How long a signature holds: it is looked at when a request begins.
 const EXPIRES: Duration = Duration::from_secs(900);
@@ -57,7 +57,7 @@ impl Bucket {
         let names = Names::new(endpoint, UrlStyle::Path, bucket.clone(), config.account.region.clone());
         let names = names.map_err(|_| bad("it names no bucket"))?;
         let transport = Transport::new(&network.roots, &network.proxies, network.patience, &network.waits);
-        let credentials = config.account.credentials();
+        let credentials = config.credentials();
         Ok(Self { transport, names, credentials, address: address.clone(), patience: network.patience })
     }
 

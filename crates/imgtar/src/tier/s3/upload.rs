@@ -7,11 +7,12 @@
 use std::io::Read;
 
 use storekit::{Blobs, Descriptor};
+use toolkit::bucket;
 
 use crate::error::Result;
 use crate::progress::Progress;
 use crate::registry::retry::{Failure, retrying};
-use crate::registry::transport::{RequestBody, element};
+use crate::registry::transport::RequestBody;
 use crate::registry::upload::Content;
 use crate::tier::s3::client::{Bucket, path_of};
 
@@ -70,17 +71,9 @@ impl Bucket {
         let bytes = answer.read(ANSWER_CAP)?.ok_or_else(odd)?;
         let text = std::str::from_utf8(&bytes).map_err(|_| odd())?;
         // The reader of the library wants a name space, which not every server gives.
-        let id = element(text, "UploadId").filter(|id| !id.is_empty()).ok_or_else(odd)?;
-        Ok(unescaped(id))
+        let id = bucket::element(text, "UploadId").filter(|id| !id.is_empty()).ok_or_else(odd)?;
+        Ok(id)
     }
-}
-
-/// The text that stands in an XML document.
-fn unescaped(text: &str) -> String {
-    let signs =
-        [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#34;", "\""), ("&apos;", "'"), ("&#39;", "'")];
-    let plain = signs.iter().fold(text.to_owned(), |text, (escaped, sign)| text.replace(escaped, sign));
-    plain.replace("&amp;", "&")
 }
 
 /// An upload in parts that was begun.

@@ -7,7 +7,6 @@
 mod pair;
 
 use std::io::Read;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Uri;
@@ -22,11 +21,12 @@ use crate::index::document::{self, Document};
 use crate::index::ruled::{Known, Plan, at, pinned, plain, ruled, vouched, whole};
 use crate::known::repomds::Vouched;
 use crate::proxy::lookup::Lookup;
+use crate::wire::peer::Peer;
 
 /// So many generations are kept beside the newest.
 const GENERATIONS: usize = 3;
 
-pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, client: SocketAddr) -> Plan {
+pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, client: Peer) -> Plan {
     let below = lookup.target.below.clone();
     match asked.class {
         Class::Index => match dnf::place(&below) {
@@ -78,7 +78,7 @@ fn beside(lookup: &Lookup, path: &str) -> Option<Lookup> {
 }
 
 /// A repomd.xml. The client's answer is that of the lookup; what it was given is remembered.
-async fn repomd(cache: &Arc<Cache>, lookup: Lookup, client: SocketAddr) -> Plan {
+async fn repomd(cache: &Arc<Cache>, lookup: Lookup, client: Peer) -> Plan {
     let lookup = generations(lookup);
     let asking = whole(&lookup);
     let document = match document::current(cache, &asking).await {
@@ -144,7 +144,7 @@ async fn read(cache: &Arc<Cache>, asking: &Lookup, document: &Document) -> Resul
 
 /// The generations of a repository's repomd.xml that are stored: the one that the client was given,
 /// then the newest, then older ones.
-async fn stored(cache: &Arc<Cache>, lookup: &Lookup, base: &str, client: SocketAddr) -> Vec<Vouched> {
+async fn stored(cache: &Arc<Cache>, lookup: &Lookup, base: &str, client: Peer) -> Vec<Vouched> {
     let Some(asking) = beside(lookup, &dnf::repomd_of(base)) else { return Vec::new() };
     let Some(known) = cache.shelf.find(&asking.key) else { return Vec::new() };
     let mut digests: Vec<_> = cache.index.given.of(client, &asking.key.url).into_iter().collect();
@@ -173,7 +173,7 @@ async fn sub_index(
     lookup: Lookup,
     asked: &Asked,
     (base, rest): (&str, &str),
-    client: SocketAddr,
+    client: Peer,
 ) -> Plan {
     for Vouched { repomd, level } in stored(cache, &lookup, base, client).await {
         if let Some(listed) = repomd.file(rest) {
@@ -188,7 +188,7 @@ async fn sub_index(
 
 /// A package: what the list of packages of the client's generation says of it, else that of another
 /// one. Its repository may be in any folder above.
-async fn package(cache: &Arc<Cache>, lookup: Lookup, client: SocketAddr) -> Plan {
+async fn package(cache: &Arc<Cache>, lookup: Lookup, client: Peer) -> Plan {
     let mut why = "no repomd.xml of a folder above it is stored";
     for (base, name) in dnf::bases(&lookup.target.below) {
         let generations = stored(cache, &lookup, &base, client).await;

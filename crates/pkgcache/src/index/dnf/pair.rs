@@ -6,7 +6,6 @@
 //! belong together is written down beside the signature.
 
 use std::io::Read as _;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode};
@@ -22,6 +21,7 @@ use crate::observe::meter;
 use crate::proxy::lookup::Lookup;
 use crate::response::stored_head::Answer;
 use crate::rules::age::Times;
+use crate::wire::peer::Peer;
 
 /// No signature is larger: 1 MiB.
 const SIGNATURE_MOST: u64 = (1 << 20) + 1;
@@ -31,7 +31,7 @@ const TRIES: usize = 3;
 const OF: &str = "larder-repomd";
 
 /// A signature. The client gets the one that belongs to the repomd.xml that it was given.
-pub(super) async fn signature(cache: &Arc<Cache>, lookup: Lookup, base: &str, client: SocketAddr) -> Plan {
+pub(super) async fn signature(cache: &Arc<Cache>, lookup: Lookup, base: &str, client: Peer) -> Plan {
     let lookup = generations(lookup);
     let Some(asking) = beside(&lookup, &dnf::repomd_of(base)) else {
         return Plan::refused(StatusCode::BAD_REQUEST, "the path is not valid here");
@@ -151,7 +151,8 @@ async fn fetched(
             return Ok((repomd, signature));
         }
         let again = document::current(cache, &now).await?;
-        let asked = !matches!(again.result, meter::Result::Stale | meter::Result::Hit);
+        let asked =
+            !matches!(again.result, meter::Result::Stale | meter::Result::Hit | meter::Result::Remote);
         if asking.target.keyring.is_none() && asked && again.digest == repomd.digest {
             write_down(cache, &beside.key, repomd.digest, signature.digest);
             return Ok((repomd, signature));

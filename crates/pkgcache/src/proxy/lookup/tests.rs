@@ -39,7 +39,7 @@ async fn a_request_whose_fetch_ends_as_it_looks_begins_no_other() {
         config: cache.config(),
         wire: None,
     };
-    let asked = |boarding: &Boarding| !matches!(boarding.flight.stage(), Stage::Stored);
+    let asked = |boarding: &Boarding| !matches!(boarding.flight.stage(), Stage::Stored { .. });
 
     // It saw nothing, and there is something now.
     let first = store(&cache, &key, b"first", 60);

@@ -5,3 +5,4 @@ mod credentials;
 mod doors;
 mod led_clients;
 mod one_object;
+mod sockets;

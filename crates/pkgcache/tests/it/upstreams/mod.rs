@@ -3,6 +3,7 @@
 mod ahead;
 mod breaker;
 mod meeting;
+mod mirrors;
 mod parents;
 mod patience;
 mod safety;

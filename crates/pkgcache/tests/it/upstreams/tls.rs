@@ -199,3 +199,39 @@ fn what_breaks_off_under_tls_is_taken_up() {
         assert!(nginx.requests("/large").iter().any(|it| it.0 == protocol), "{:?}", nginx.requests("/large"));
     }
 }
+
+/// So many ask at once.
+const CLIENTS: usize = 40;
+
+#[test]
+fn cold_requests_share_one_connection_where_the_upstream_speaks_http_2() {
+    let Some((nginx, authority)) = secure() else { return };
+    for (server, connections) in [(TWO, 1..=1), (ONE, 2..=CLIENTS)] {
+        let names: Vec<_> = (0..CLIENTS).map(|client| format!("cold-{server}-{client}")).collect();
+        for name in &names {
+            nginx.write(name, &pattern(64 << 10));
+        }
+        let (proxy, together) = (proxy(&nginx, server, &authority.certificates()), Barrier::new(CLIENTS));
+        thread::scope(|scope| {
+            for name in &names {
+                let (proxy, together) = (&proxy, &together);
+                scope.spawn(move || {
+                    let mut stream = proxy.connect();
+                    together.wait();
+                    write!(stream, "GET /{name} HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+                    let answer = read_answer(&mut stream);
+                    assert!(answer.status == 200 && answer.body == pattern(64 << 10), "{name}");
+                });
+            }
+        });
+        let connection = |name: &String| {
+            let path = format!("/{name}");
+            nginx.was_asked(&path, &[["HTTP/1.1 200", "HTTP/2.0 200"][server]]);
+            nginx.requests(&path).remove(0).1
+        };
+        let mut numbers: Vec<_> = names.iter().map(connection).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert!(connections.contains(&numbers.len()), "{} connections", numbers.len());
+    }
+}

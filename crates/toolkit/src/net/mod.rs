@@ -1,8 +1,11 @@
-//! What a tool that speaks HTTP needs around its connections: authorities, secrets, networks.
+//! What a tool that speaks HTTP needs around its connections: authorities, secrets, networks;
+//! `bucket`: where buckets are.
 //!
 //! Deliberately absent: connections, and TLS itself.
 
-use std::net::IpAddr;
+pub mod bucket;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -59,6 +62,59 @@ pub fn without_credentials(url: &str) -> String {
         Some((_, host)) => format!("{scheme}…@{host}"),
         None => url.to_owned(),
     }
+}
+
+/// Whom a URL belongs to. Credentials for one are never sent to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Whether TLS is spoken there.
+    pub tls: bool,
+    /// In lower case, an IPv6 address with its brackets.
+    pub host: String,
+    /// 1 or more.
+    pub port: u16,
+}
+
+impl Origin {
+    /// Reads `host`, `host:port` and `[address]:port`.
+    #[must_use]
+    pub fn parse(text: &str, tls: bool) -> Option<Self> {
+        let default = if tls { 443 } else { 80 };
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => (host, number(port)?),
+            _ => (text, default),
+        };
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let sound = match address {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && host.bytes().all(plain),
+        };
+        sound.then(|| Self { tls, host: host.to_ascii_lowercase(), port })
+    }
+
+    /// Whether it is this machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let bare = self.host.trim_start_matches('[').trim_end_matches(']');
+        self.host == "localhost"
+            || bare.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+            || bare.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback())
+    }
+
+    /// `host`, and the port where it is not the scheme's own.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        if self.port == (if self.tls { 443 } else { 80 }) {
+            return self.host.clone();
+        }
+        format!("{}:{}", self.host, self.port)
+    }
+}
+
+fn number(text: &str) -> Option<u16> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|port| digits && *port > 0)
 }
 
 /// Addresses with a common beginning: `10.0.0.0/8`, `::1`.
