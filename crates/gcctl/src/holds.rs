@@ -9,8 +9,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use jiff::Timestamp;
-use serde::Deserialize;
-use storekit::{Digest, Entry, Images, Key, Pins, Remark};
+use storekit::{Digest, Entry, Fetched, Images, Key, PackageKey, Pins, Remark};
 
 use crate::error::Result;
 use crate::packages::View;
@@ -59,6 +58,8 @@ pub(crate) struct Holds {
     digests: HashSet<Digest>,
     /// Packages that a rebuild needs.
     urls: HashSet<String>,
+    /// The bodies of what builds were given.
+    given: HashSet<Digest>,
 }
 
 impl Holds {
@@ -102,13 +103,12 @@ impl Holds {
 
     /// Adds what the record of a key's builds names.
     fn add_fetched(&mut self, record: &[u8]) {
-        #[derive(Deserialize)]
-        struct Object {
-            url: String,
+        for object in Fetched::lenient(record) {
+            // What is worked out of a URL, and recorded by itself, goes with it.
+            let own = object.url.split_once('#').map(|(own, _)| own.to_owned());
+            self.urls.insert(own.unwrap_or(object.url));
+            self.given.extend(object.digest);
         }
-        let lines = record.split(|byte| *byte == b'\n').skip(1);
-        let objects = lines.filter_map(|line| serde_json::from_slice::<Object>(line).ok());
-        self.urls.extend(objects.map(|object| object.url));
     }
 
     /// Whether the image never goes.
@@ -146,9 +146,15 @@ impl Holds {
     }
 
     /// Whether what is stored of the URL never goes. What pkgcache works out of it and keeps under
-    /// it with a `#` goes with it.
+    /// it with a `#` goes with it; of the answers that were kept for records, those that a build
+    /// was given.
     #[must_use]
     pub(crate) fn url(&self, url: &str) -> bool {
+        if let Some(digest) = PackageKey::given_in(url)
+            && !self.given.contains(&digest)
+        {
+            return false;
+        }
         let own = url.split_once('#').map_or(url, |(own, _)| own);
         self.urls.contains(own)
     }
@@ -209,5 +215,10 @@ mod tests {
         assert!(holds.url("https://a.example/x") && holds.url("https://a.example/x#head"));
         assert!(!holds.url("https://a.example/y") && !holds.url("https://a.example/x?y"));
         assert!(holds.holds_packages());
+        let kept = PackageKey::new("apt", "a", "https://a.example/x", None);
+        let (given, other) = (Digest::of(b"1"), Digest::of(b"2"));
+        let record = format!("{{}}\n{{\"url\":\"https://a.example/x\",\"digest\":\"{given}\"}}\n");
+        holds.add_fetched(record.as_bytes());
+        assert!(holds.url(&kept.given(&given).url) && !holds.url(&kept.given(&other).url));
     }
 }

@@ -19,7 +19,6 @@ pub mod error;
 pub mod events;
 pub mod evicted;
 pub mod extra;
-pub mod fetched;
 mod holders;
 mod holds;
 pub mod limits;

@@ -24,6 +24,7 @@ use crate::remote::Remote;
 use crate::response::flight::Flights;
 use crate::store::Shelf;
 use crate::store::recent_targets::RecentTargets;
+use crate::store::replayed::Replayed;
 use crate::upstream::breaker::Need;
 use crate::upstream::distrust::Distrust;
 use crate::upstream::tokens::Tokens;
@@ -125,6 +126,12 @@ impl Cache {
         })
     }
 
+    /// Serves what a record names, and nothing else.
+    #[must_use]
+    pub(crate) fn replaying(self, replayed: Replayed) -> Self {
+        Self { shelf: self.shelf.replaying(replayed), ..self }
+    }
+
     /// What is set now.
     #[must_use]
     pub(crate) fn config(&self) -> Arc<Config> {
@@ -166,6 +173,9 @@ impl Cache {
     /// all entries once, and then those that changed, so they are left in peace for a while after
     /// it.
     pub(crate) fn sweep(self: &Arc<Self>, body: Digest) {
+        if self.shelf.is_replayed() {
+            return;
+        }
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         refused.bodies.insert(body);
         if !std::mem::replace(&mut refused.swept, true) {

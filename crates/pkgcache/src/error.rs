@@ -125,6 +125,56 @@ pub enum Error {
         /// How many responses are stored.
         all: u64,
     },
+    /// A file that is not a record of what a command was given.
+    #[error("`{path}` is not a record that can be used: {reason}")]
+    #[diagnostic(
+        code(pkgcache::not_a_record),
+        help("`pkgcache record -o FILE -- CMD` writes one; so does `pkgcache run --record`")
+    )]
+    NotARecord {
+        path: Utf8PathBuf,
+        /// Why it cannot be used.
+        reason: String,
+    },
+    /// An archive of objects that is not what `export` wrote.
+    #[error("`{path}` is damaged: {reason}")]
+    #[diagnostic(
+        code(pkgcache::import::corrupt),
+        help(
+            "copy it anew, or export it again; the objects that had come whole are stored, and the next import goes on after them"
+        )
+    )]
+    BadArchive {
+        path: Utf8PathBuf,
+        /// What of it is damaged.
+        reason: String,
+    },
+    /// An archive of a later version of the format.
+    #[error("`{path}` is an export of version {found}, and this program knows version 1")]
+    #[diagnostic(
+        code(pkgcache::import::newer),
+        help("import it with the release that wrote it, or a later one")
+    )]
+    NewerArchive {
+        path: Utf8PathBuf,
+        /// The version.
+        found: u64,
+    },
+    /// What an archive has is more than the disk.
+    #[error("`{path}` has room for {}, and {} are needed", storekit::ByteSize(*free), storekit::ByteSize(*needed))]
+    #[diagnostic(
+        code(pkgcache::import::no_room),
+        help(
+            "free some, or let `gcctl run --size SIZE` remove what was not used for longest; nothing was written"
+        )
+    )]
+    NoRoom {
+        path: Utf8PathBuf,
+        /// The bytes that are needed.
+        needed: u64,
+        /// The bytes that are free.
+        free: u64,
+    },
     /// A body that is not what it was announced as.
     #[error("`{url}` was announced as `{announced}` and came as `{found}`")]
     #[diagnostic(

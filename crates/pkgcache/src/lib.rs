@@ -7,6 +7,7 @@
     allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests write what they like")
 )]
 
+pub mod archive;
 pub mod builds;
 mod cache;
 pub mod clients;
@@ -38,9 +39,10 @@ pub use config::settings::Options;
 pub use config::{Config, Listen, Mirror, Sources, Upstream};
 pub use ecosystem::Ecosystem;
 pub use error::{Error, Result};
-pub use observe::record::{Given, Record};
+pub use observe::record::Record;
 pub use observe::refusals::NotServed;
 pub use outside::Outside;
 pub use server::entrance::Entrance;
 pub use server::listener::Inherited;
 pub use server::{Control, Server};
+pub use store::replayed::Replayed;

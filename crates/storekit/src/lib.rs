@@ -24,6 +24,7 @@ pub mod store;
 pub mod trash;
 
 pub use crate::images::entry::Entry;
+pub use crate::images::fetched::{Fetched, Given, Unread};
 pub use crate::images::listing::Listed;
 pub use crate::images::lookup::KeyOrName;
 pub use crate::images::origin::{Origin, Remark};

@@ -18,6 +18,7 @@ mod locks;
 mod npm;
 mod ollama;
 mod python;
+mod replay;
 mod served;
 mod team;
 mod torch;

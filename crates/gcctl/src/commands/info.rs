@@ -5,14 +5,13 @@ use std::collections::{BTreeSet, HashMap};
 use jiff::Timestamp;
 use serde_json::Value;
 use storekit::oci::DOCUMENT_CAP;
-use storekit::{Digest, KeyOrName, PackageKey, Store};
+use storekit::{Digest, Fetched, Given, Images, Key, KeyOrName, PackageKey, Store};
 use toolkit::Outcome;
 
 use super::console::{Console, lookup};
 use super::view::Id;
 use crate::error::Result;
 use crate::events::Told;
-use crate::fetched;
 use crate::show;
 use crate::show::info::{Beside, Together};
 use crate::show::ls::{Filter, PackageRow, Row};
@@ -98,8 +97,9 @@ impl Looked<'_> {
         let entry = PackageKey::new(&key.ecosystem, &key.source, key.url.as_str(), key.scope).path();
         let mut keys = Vec::new();
         for image in &self.snapshot.images {
-            let all = fetched::of(&self.store.images(), &image.key)?;
-            if all.iter().any(|it| it.entry.as_ref().is_some_and(|it| *it == entry)) {
+            let all = fetched(&self.store.images(), &image.key)?;
+            let is_it = |it: &Given| it.status.is_none() && it.entry.as_ref() == Some(&entry);
+            if all.iter().any(is_it) {
                 keys.push(image.key.as_str());
             }
         }
@@ -137,7 +137,13 @@ fn beside(store: &Store, image: &Image) -> Result<Beside> {
         }
         open.extend(manifests.into_iter().filter(|it| image.blobs.contains(it) && !kinds.contains_key(it)));
     }
-    Ok(Beside { build_seconds, fetched: fetched::of(&images, &image.key)?, kinds })
+    Ok(Beside { build_seconds, fetched: fetched(&images, &image.key)?, kinds })
+}
+
+/// What is on record of the key's builds; nothing where there is no record.
+fn fetched(images: &Images, key: &Key) -> Result<Vec<Given>> {
+    let record = images.fetched(key)?.unwrap_or_default();
+    Ok(Fetched::lenient(&record).collect())
 }
 
 fn document(store: &Store, digest: &Digest) -> Option<Value> {

@@ -7,13 +7,12 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
-use storekit::{Key, KeyOrName, Pin, Store};
+use storekit::{Fetched, Given, Key, KeyOrName, Pin, Store};
 use toolkit::words::count;
 use toolkit::{Align, Outcome, Table};
 
 use super::console::{Console, lookup};
 use crate::error::Result;
-use crate::fetched::{self, Fetched};
 use crate::holds::{self, Base, BaseId};
 use crate::limits::scoped::pattern;
 
@@ -110,8 +109,11 @@ fn lacking(store: &Store, key: &Key) -> Result<Vec<String>> {
         }
     }
     let entries = store.packages().entries();
-    let is_stored = |it: &Fetched| it.entry.as_ref().is_some_and(|entry| entries.join(entry).exists());
-    let gone = fetched::of(&images, key)?.iter().filter(|it| !is_stored(it)).count() as u64;
+    // Of what upstreams change, what was given is kept beside what they say now.
+    let place = |it: &Given| it.kept.clone().or_else(|| it.entry.clone());
+    let is_stored = |it: &Given| place(it).is_some_and(|entry| entries.join(entry).exists());
+    let fetched = fetched.unwrap_or_default();
+    let gone = Fetched::lenient(&fetched).filter(|it| it.status.is_none() && !is_stored(it)).count() as u64;
     if gone > 0 {
         let files = count(gone, "file");
         lacks.push(format!("{files} that its build fetched cannot be held: not stored, or not any more"));

@@ -6,11 +6,10 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use storekit::{ByteSize, Digest, printable};
+use storekit::{ByteSize, Digest, Given, printable};
 use toolkit::words::{count, took};
 
 use super::ls::{Item as _, PackageRow, Row};
-use crate::fetched::Fetched;
 use crate::packages::{Packages, View};
 use crate::snapshot::{Image, Snapshot};
 
@@ -31,7 +30,7 @@ pub struct ImageInfo<'a> {
     referrers: Vec<&'a str>,
     blobs: Vec<Share<'a>>,
     /// What its builds fetched.
-    fetched: &'a [Fetched],
+    fetched: &'a [Given],
 }
 
 /// What is told of a package beside what `ls packages` has.
@@ -74,7 +73,7 @@ pub struct Beside {
     /// How long its build took.
     pub build_seconds: Option<f64>,
     /// What its builds fetched.
-    pub fetched: Vec<Fetched>,
+    pub fetched: Vec<Given>,
     /// What its documents say that blobs are.
     pub kinds: HashMap<Digest, &'static str>,
 }
@@ -143,13 +142,11 @@ impl fmt::Display for Share<'_> {
     }
 }
 
-impl fmt::Display for Fetched {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = [Some(self.ecosystem.as_str()), self.name.as_deref(), self.version.as_deref()];
-        let words: Vec<_> = words.into_iter().flatten().filter(|word| !word.is_empty()).collect();
-        let level = self.level.as_deref().unwrap_or("nobody vouches for it");
-        write!(to, "fetched {} ({level}, {}) {}", words.join(" "), ByteSize(self.bytes), self.url)
-    }
+fn fetched(given: &Given) -> String {
+    let words = [Some(given.ecosystem.as_str()), given.name.as_deref(), given.version.as_deref()];
+    let words: Vec<_> = words.into_iter().flatten().filter(|word| !word.is_empty()).collect();
+    let level = given.level.as_deref().unwrap_or("nobody vouches for it");
+    format!("fetched {} ({level}, {}) {}", words.join(" "), ByteSize(given.bytes), given.url)
 }
 
 fn bytes(bytes: u64) -> String {
@@ -166,8 +163,9 @@ pub fn image_text(info: &ImageInfo<'_>, now: Timestamp) -> String {
     lines.extend(info.referrers.iter().map(|key| format!("with it goes {key}")));
     lines.push(format!("without it {} would be free", bytes(info.frees)));
     lines.extend(info.blobs.iter().map(ToString::to_string));
-    lines.extend(info.fetched.iter().take(MOST).map(ToString::to_string));
-    if let Some(more) = info.fetched.len().checked_sub(MOST).filter(|more| *more > 0) {
+    let handed_out = || info.fetched.iter().filter(|given| given.is_handed_out());
+    lines.extend(handed_out().take(MOST).map(fetched));
+    if let Some(more) = handed_out().count().checked_sub(MOST).filter(|more| *more > 0) {
         lines.push(format!("and {} more was fetched: `--json` tells all", count(more as u64, "object")));
     }
     printed(&lines)

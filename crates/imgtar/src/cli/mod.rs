@@ -409,7 +409,7 @@ pub(crate) struct NoteArgs {
     /// is refused
     #[arg(long, value_name = "FILE")]
     pub(crate) manifest: Option<Utf8PathBuf>,
-    /// What the build fetched, as `pkgcache run --record` writes it: shown by `info --packages`
+    /// What the build fetched, as `pkgcache record` writes it: shown by `info --packages`
     ///
     /// Adds to what is on record of the key already, or else of the image of that name (`--image`)
     /// before, unless the file says that it is complete.

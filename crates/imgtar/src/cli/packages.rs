@@ -4,9 +4,8 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use imgtar::Error;
-use imgtar::image::fetched::{Fetched, Object, Unread};
 use miette::Result;
-use storekit::{ByteSize, Key, printable};
+use storekit::{ByteSize, Digest, Fetched, Given, Key, Unread, printable};
 use toolkit::words::count;
 use toolkit::{Align, Outcome, Output, Table};
 
@@ -31,14 +30,19 @@ impl Invocation<'_> {
             return Ok(Outcome::Yes);
         }
         out(listed(&fetched))?;
-        let number = (fetched.objects.len() as u64).saturating_add(fetched.left_out);
+        let number = (fetched.handed_out().count() as u64).saturating_add(fetched.left_out);
         let mut said = format!("{}, {}", count(number, "object"), ByteSize(fetched.bytes()));
         if fetched.left_out > 0 {
             let _ = write!(said, "; {} not listed", fetched.left_out);
         }
-        let earlier = fetched.objects().filter(|object| object.earlier).count();
+        let earlier = fetched.handed_out().filter(|object| object.earlier).count();
         if earlier > 0 {
             let _ = write!(said, "; {earlier} of an earlier build");
+        }
+        let absent = fetched.objects.values().filter(|object| object.status.is_some()).count();
+        if absent > 0 {
+            let were = if absent == 1 { "was" } else { "were" };
+            let _ = write!(said, "; {absent} more {were} not there");
         }
         if !fetched.complete {
             said += "; steps from the engine's own cache may have fetched more";
@@ -49,9 +53,8 @@ impl Invocation<'_> {
 }
 
 /// As much of a digest as people compare; JSON has all of it.
-fn short(digest: &str) -> String {
-    let hex = digest.rsplit(':').next().unwrap_or_default();
-    hex.chars().take(12).collect()
+fn short(digest: &Digest) -> String {
+    digest.hex().chars().take(12).collect()
 }
 
 fn listed(fetched: &Fetched) -> io::Result<()> {
@@ -64,16 +67,16 @@ fn listed(fetched: &Fetched) -> io::Result<()> {
         ("DIGEST", Align::Left),
         ("URL", Align::Left),
     ]);
-    for Object { url, ecosystem, name, version, digest, level, bytes, .. } in fetched.objects() {
-        let plain = |text: Option<String>| printable(&text.unwrap_or_default()).into_owned();
+    for Given { url, ecosystem, name, version, digest, level, bytes, .. } in fetched.handed_out() {
+        let plain = |text: Option<&str>| printable(text.unwrap_or_default()).into_owned();
         table.row([
-            plain(Some(ecosystem)),
-            plain(name),
-            plain(version),
-            ByteSize(bytes).to_string(),
-            plain(level),
-            plain(digest.as_deref().map(short)),
-            plain(Some(url)),
+            plain(Some(ecosystem.as_str())),
+            plain(name.as_deref()),
+            plain(version.as_deref()),
+            ByteSize(*bytes).to_string(),
+            plain(level.as_deref()),
+            plain(digest.as_ref().map(short).as_deref()),
+            plain(Some(url.as_str())),
         ]);
     }
     Output::listing().write_all(table.text(false).as_bytes())

@@ -14,7 +14,6 @@ use imgtar::format::image_name;
 use imgtar::image::Stored;
 use imgtar::image::commit::Notes;
 use imgtar::image::disk::Disk;
-use imgtar::image::fetched::Fetched;
 use imgtar::image::{show, verify};
 use imgtar::pack::{self, Input};
 use imgtar::source::Source;
@@ -22,7 +21,7 @@ use imgtar::{Error, repository};
 use miette::{IntoDiagnostic, Result, WrapErr};
 use storekit::files::replace::{Durability, Staged};
 use storekit::images::lookup::By as FoundBy;
-use storekit::{Key, KeyOrName, Origin, Store};
+use storekit::{Fetched, Key, KeyOrName, Origin, Store};
 use toolkit::{Common, Outcome, Output, Settings, Signals};
 
 use crate::cli::bar::Bar;
@@ -468,7 +467,7 @@ pub(crate) fn read_notes(args: NoteArgs) -> Result<Notes> {
     let read = |path: Utf8PathBuf| std::fs::read(&path).map_err(|source| Error::Input { path, source });
     let names = args.names.iter().map(|name| image_name::complete(name)).collect::<Result<Vec<_>, _>>()?;
     let record = |path: Utf8PathBuf| {
-        let help = "`pkgcache run --record` writes one";
+        let help = "`pkgcache record` and `pkgcache run --record` write one";
         let bad = |reason| Error::Usage { message: format!("`{path}` is not a record: {reason}"), help };
         Fetched::parse(&read(path.clone())?).map_err(bad)
     };

@@ -7,13 +7,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use storekit::{
-    Beside, Blobs, Committed, Descriptor, Digest, Entry, Event, Images, Key, Kind, Lease, Origin, Overwrite,
-    Store,
+    Beside, Blobs, Committed, Descriptor, Digest, Entry, Event, Fetched, Images, Key, Kind, Lease, Origin,
+    Overwrite, Store,
 };
 
 use crate::error::Result;
 use crate::image::Stored;
-use crate::image::fetched::Fetched;
 use crate::image::show::{self, ArtifactInfo};
 use crate::image::signature::Signer;
 use crate::image::{inputs, verify};

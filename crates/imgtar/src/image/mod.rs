@@ -6,7 +6,6 @@
 pub mod commit;
 pub mod disk;
 pub mod fetch;
-pub mod fetched;
 pub(crate) mod inputs;
 pub(crate) mod referrers;
 pub mod show;

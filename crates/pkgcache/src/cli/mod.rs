@@ -2,6 +2,7 @@
 
 mod ask;
 mod builds;
+mod carry;
 mod doors;
 mod http;
 mod instance;
@@ -9,6 +10,7 @@ mod lobby;
 mod machine;
 mod process;
 mod record;
+mod replay;
 mod run;
 mod surroundings;
 mod systemd;
@@ -26,8 +28,10 @@ use pkgcache::{Options, RemoteSetting};
 use storekit::{Age, ByteSize, Store};
 use toolkit::{Common, Outcome, Output, Settings, output};
 
+use crate::cli::carry::{ExportArgs, ImportArgs};
 use crate::cli::doors::{DetectArgs, EnvArgs};
-use crate::cli::run::RunArgs;
+use crate::cli::replay::ReplayArgs;
+use crate::cli::run::{RecordArgs, RunArgs, Task};
 use crate::cli::warm::{ListArgs, What};
 
 /// Cache what package clients download: an HTTP proxy that keeps HTTP's caching rules
@@ -46,7 +50,7 @@ pub(crate) struct Cli {
 impl Cli {
     /// Whether the command listens to signals by itself.
     pub(crate) fn listens(&self) -> bool {
-        matches!(self.job, Job::Serve(_) | Job::Run(_))
+        matches!(self.job, Job::Serve(_) | Job::Run(_) | Job::Record(_) | Job::Replay(_))
     }
 
     /// Whether a reader that goes ends the command.
@@ -184,6 +188,46 @@ enum Job {
     /// other commands took of it meanwhile is in both. Where the store cannot be used, the
     /// command runs without the cache, with a warning; with `--offline` that is an error.
     Run(Box<RunArgs>),
+    /// Run a command as `run` does, and write down all that it was given
+    ///
+    /// The record has a line for each object: URL, ecosystem, name, version, digest, size, who
+    /// vouches for it; also what was not there, and the indexes that the cache itself needed to
+    /// tell what a file has to be. `replay` gives another run exactly these, `export --record`
+    /// carries them to another machine, `imgtar save --packages` keeps the record beside an image.
+    /// `run --record` writes the same; but without a usable store `run` goes on, and this is an
+    /// error. Indexes as they were given stay in the store until limits let them go (`gcctl`); with
+    /// the image that the record belongs to, `gcctl pin --closure` holds them.
+    Record(Box<RecordArgs>),
+    /// Run a command with exactly what a record has, and ask no upstream
+    ///
+    /// Indexes are those that were recorded, whatever the upstream has today. What is not in the
+    /// record is refused with 504, so that no client takes another version or another index for it,
+    /// and named at the end; what was not there when it was recorded (404) is not there again. The
+    /// cache is at the address at which it was recorded, with the same `--as`.
+    ///
+    /// Where the store has not all that the record names, nothing is run: that is named, and the
+    /// exit code is 1. Else it is the command's. What a command fetches past the cache, such as
+    /// through its own proxy, is not kept from it: unplug the network for that.
+    Replay(Box<ReplayArgs>),
+    /// Write stored objects to a file, for a machine that cannot reach the upstreams
+    ///
+    /// All that is stored, or what the options say. The same objects give the same file. URLs are
+    /// in it with their queries, as in the store. With `--since`, bodies are left out that an
+    /// earlier export carried; the file names them, so that `import` can tell what is missing.
+    ///
+    /// Exit code 1 where something that a record names is not stored any more: it is named.
+    Export(ExportArgs),
+    /// Store what an export has
+    ///
+    /// Each body is compared with its digest before it is stored, and what is here already is not
+    /// written again. What is stored of the same URL stays; the newer answer counts. A damaged file
+    /// is refused with the name of what is damaged (exit code 3); the objects before that are
+    /// stored, and another import goes on after them.
+    ///
+    /// Exit code 1 where an earlier export has to be imported first: what is missing is named.
+    /// Who wrote the file says what stands under which URL: import only what you trust as much as
+    /// the upstreams. Signatures of apt and dnf are checked again with a mount's `keyring`.
+    Import(ImportArgs),
     /// Fetch what lock files name, so that clients install it with the upstreams gone
     ///
     /// Reads Cargo.lock, package-lock.json, pnpm-lock.yaml, yarn.lock (1 and later), requirements
@@ -438,11 +482,11 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
         verbose: cli.common.verbose,
     };
     let set = || Options::load(&settings);
-    let mut tell = |line: &str| {
-        if !cli.common.quiet {
-            output::say(&format!("pkgcache: {line}"));
-        }
+    let configured = |options: Options| {
+        let options = doors::completed(options.or(set()?), &environment, &mut |_| {})?;
+        options.config(&environment.folder)
     };
+    let mut tell = say_where(!cli.common.quiet);
     Ok(match &cli.job {
         Job::Detect(args) => doors::detect(args, &set()?, &environment, cli.common.json, &mut console.out)?,
         Job::Env(args) => {
@@ -453,21 +497,34 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
             doors::env(args, (&config, is_set), &environment, &cli.common, &mut console.out)?
         }
         Job::Run(args) => {
-            let mut tell = |line: &str| {
-                if cli.common.verbose {
-                    output::say(&format!("pkgcache: {line}"));
-                }
-            };
-            let options = doors::completed(args.serve.options()?.or(set()?), &environment, &mut tell)?;
+            let mut tell = say_where(cli.common.verbose);
+            let options = doors::completed(args.led.serve.options()?.or(set()?), &environment, &mut tell)?;
             let config = options.config(&environment.folder)?;
             let users = process::keep_to_ourselves();
             let store = Store::open_or_create(&store);
-            run::run(args, config, &environment, (store, users), cli.common.quiet)?
+            let task = Task { led: &args.led, record: args.record.as_ref(), needs_cache: false };
+            run::run(task, config, &environment, (store, users), cli.common.quiet)?
+        }
+        Job::Record(args) => {
+            let config = configured(args.led.serve.options()?)?;
+            let users = process::keep_to_ourselves();
+            let store = Store::open_or_create(&store);
+            let task = Task { led: &args.led, record: Some(&args.output), needs_cache: true };
+            run::run(task, config, &environment, (store, users), cli.common.quiet)?
+        }
+        Job::Export(args) => carry::export(args, &Store::open(&store)?, &environment.folder, &mut console)?,
+        Job::Import(args) => {
+            process::keep_to_ourselves();
+            carry::import(args, &Store::open_or_create(&store)?, &environment.folder, &mut console)?
+        }
+        Job::Replay(args) => {
+            let config = configured(args.led.serve.options()?)?;
+            let users = process::keep_to_ourselves();
+            replay::replay(args, config, &environment, (&Store::open(&store)?, users), cli.common.quiet)?
         }
         Job::Warm(args) | Job::Check(args) => {
             let what = if matches!(cli.job, Job::Warm(_)) { What::Warm } else { What::Check };
-            let options = doors::completed(args.upstreams.options()?.or(set()?), &environment, &mut |_| {})?;
-            let config = options.config(&environment.folder)?;
+            let config = configured(args.upstreams.options()?)?;
             process::keep_to_ourselves();
             let store = match what {
                 What::Warm => Store::open_or_create(&store)?,
@@ -508,6 +565,15 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
         }
         Job::Verify => commands::verify(&Store::open(&store)?.packages(), &mut console)?,
     })
+}
+
+/// Says what is set by itself, where that is wanted.
+fn say_where(is_wanted: bool) -> impl FnMut(&str) {
+    move |line| {
+        if is_wanted {
+            output::say(&format!("pkgcache: {line}"));
+        }
+    }
 }
 
 /// Refuses to go on without a settings file that was read before: it is more likely being replaced

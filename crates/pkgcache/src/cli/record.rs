@@ -1,19 +1,16 @@
-//! `run --record`: a command with an address of its own, so that what it fetched is told apart from
-//! what others fetch at the same time.
+//! `record`, and `run --record`: a command with an address of its own, so that what it fetched is
+//! told apart from what others fetch at the same time.
 //!
 //! The address belongs to this process as long as the command runs. Whoever serves the store
 //! answers there: this process, or another one that is lent it; when that one ends, the next.
 
-use std::fmt::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use miette::{IntoDiagnostic, Result, WrapErr};
-use pkgcache::{Config, Control, Listen, Record, Server};
-use serde::Serialize;
-use storekit::Store;
+use pkgcache::{Config, Control, Listen, Record, Replayed, Server};
+use storekit::{Fetched, Store};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -22,8 +19,6 @@ use crate::cli::instance::Instance;
 use crate::cli::lobby::Loan;
 use crate::cli::process::Process;
 
-/// The version of the file.
-const VERSION: u64 = 1;
 /// Another process that serves is looked for no longer than this.
 const SOON: Duration = Duration::from_secs(3);
 /// Between two looks for it.
@@ -46,6 +41,11 @@ impl Booth {
         let listener = bound.ok_or_else(|| miette::miette!("cannot listen on 127.0.0.1"))?;
         let address = listener.local_addr().into_diagnostic().wrap_err("cannot name the socket")?;
         Ok(Self { listener, address })
+    }
+
+    /// Answers here with what a record names.
+    pub(crate) fn replay(self, config: Config, store: Store, replayed: Replayed) -> Result<Server> {
+        Ok(Server::replaying(self.listener, config, store, Arc::new(Process), replayed)?)
     }
 
     /// Where the command finds the cache.
@@ -166,35 +166,9 @@ async fn watch(mut loan: Loan, ended: &mut oneshot::Receiver<Duration>) -> (Reco
     }
 }
 
-/// The first line of the file.
-#[derive(Serialize)]
-struct Head {
-    version: u64,
-    time: Timestamp,
-    objects: usize,
-    bytes: u64,
-    left_out: u64,
-    complete: bool,
-}
-
-/// The file: a line about the record, then one for each object. See storekit's FORMAT.md.
-/// `is_complete`: nothing that the command did was left to a cache of an engine's.
-pub(crate) fn text(record: &Record, is_complete: bool) -> String {
-    let bytes = record.objects.iter().map(|given| given.bytes).fold(0, u64::saturating_add);
-    let head = Head {
-        version: VERSION,
-        time: Timestamp::now(),
-        objects: record.objects.len(),
-        bytes,
-        left_out: record.left_out,
-        complete: is_complete && !record.is_partial,
-    };
-    let mut text = String::new();
-    // A string has no way to fail.
-    let mut line = |line: serde_json::Result<String>| {
-        let _ = writeln!(text, "{}", line.unwrap_or_default());
-    };
-    line(serde_json::to_string(&head));
-    record.objects.iter().for_each(|given| line(serde_json::to_string(given)));
-    text
+/// The file. See storekit's FORMAT.md. `is_complete`: nothing that the command did was left to a
+/// cache of an engine's.
+pub(crate) fn text(record: Record, is_complete: bool) -> String {
+    let complete = is_complete && !record.is_partial;
+    Fetched::new(record.objects, record.left_out, complete).to_text()
 }

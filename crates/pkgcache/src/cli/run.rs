@@ -12,7 +12,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Args, ValueEnum};
 use miette::Result;
 use pkgcache::clients::Role;
@@ -37,8 +37,9 @@ use crate::cli::surroundings::Surroundings;
 use crate::cli::tally::{self, Tally};
 use crate::cli::{builds, doors, http};
 
+/// A command that is led to the cache.
 #[derive(Args)]
-pub(crate) struct RunArgs {
+pub(crate) struct LedArgs {
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
     /// Lead only these clients to the cache
@@ -48,15 +49,7 @@ pub(crate) struct RunArgs {
     /// `fetched` and `saved`
     #[arg(long, value_name = "FILE")]
     summary: Option<Utf8PathBuf>,
-    /// Write what was fetched to this file, as JSON lines: one about all, then one for each object
-    ///
-    /// URL, ecosystem, name, version, digest, who vouches for it, size. The command gets an address
-    /// of its own, so that what others fetch at the same time is not in it, nor in the summary.
-    /// `complete` says whether no step of a build can have come from the engine's own cache
-    /// (`--no-cache`): such steps fetch nothing.
-    #[arg(long, value_name = "FILE")]
-    record: Option<Utf8PathBuf>,
-    /// What this command is called: with `--record`, one of the same name has the same address
+    /// What this command is called: with a record, one of the same name has the same address
     ///
     /// Clients key their own caches by it.
     #[arg(
@@ -66,10 +59,44 @@ pub(crate) struct RunArgs {
         hide_default_value = true,
         requires = "record"
     )]
-    name: String,
+    pub(super) name: String,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
-    command: Vec<OsString>,
+    pub(super) command: Vec<OsString>,
+}
+
+#[derive(Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) led: LedArgs,
+    /// Write what was fetched to this file, as JSON lines: one about all, then one for each object
+    ///
+    /// URL, ecosystem, name, version, digest, who vouches for it, size. The command gets an address
+    /// of its own, so that what others fetch at the same time is not in it, nor in the summary.
+    /// `complete` says whether no step of a build can have come from the engine's own cache
+    /// (`--no-cache`): such steps fetch nothing.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<Utf8PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct RecordArgs {
+    /// Write the record to this file
+    #[arg(id = "record", short = 'o', long = "output", value_name = "FILE")]
+    pub(crate) output: Utf8PathBuf,
+    #[command(flatten)]
+    pub(crate) led: LedArgs,
+}
+
+/// What is to be done with a command.
+#[derive(Clone, Copy)]
+pub(crate) struct Task<'a> {
+    /// The command.
+    pub(crate) led: &'a LedArgs,
+    /// Where what it was given is written.
+    pub(crate) record: Option<&'a Utf8PathBuf>,
+    /// Whether it is of no use without the cache.
+    pub(crate) needs_cache: bool,
 }
 
 /// A client that is led to the cache.
@@ -118,7 +145,7 @@ fn keep_only(here: &mut Here, only: &[Led]) {
 }
 
 /// What was begun when the command has ended: so long a download may take to be stored.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 /// Another process tells what it could not serve within this time, even after a signal.
 const LEAST: Duration = Duration::from_secs(1);
 /// Another process that has the store's lock answers within this time.
@@ -130,7 +157,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// started. Where there can be no cache, it runs without one, unless that is to be asked alone.
 /// `users` is the umask that the command is to have.
 pub(crate) fn run(
-    args: &RunArgs,
+    task: Task<'_>,
     config: Config,
     environment: &Environment,
     (store, users): (storekit::Result<Store>, Mode),
@@ -140,36 +167,24 @@ pub(crate) fn run(
     let outcome = runtime.block_on(async {
         let machine = Machine::this(environment);
         let config = with_links(process::fitted(config), &machine, environment);
-        let is_offline = config.offline;
-        let (store, booth, place) = match begin(args, config, store).await {
+        let is_needed = config.offline || task.needs_cache;
+        let (store, booth, place) = match begin(task, config, store).await {
             Ok(begun) => begun,
-            Err(error) if is_offline => return Err(error),
-            Err(error) => return without_cache(args, &error, users, quiet).await,
+            Err(error) if is_needed => return Err(error),
+            Err(error) => return without_cache(task.led, &error, users, quiet).await,
         };
         let url = booth.as_ref().map_or_else(|| place.url(), Booth::url);
-        let mut here = doors::here(&place.config, &url, &machine, environment);
-        if !args.only.is_empty() {
-            keep_only(&mut here, &args.only);
-        }
-        // The command gets what its clients have in their settings anyway.
-        here.reveals = true;
-        leave_alone(&mut here, &machine.found(&[]).elsewhere);
-        let surroundings = Surroundings::new(&here, &machine, environment)?;
+        let (surroundings, here) = surroundings(task.led, &place.config, &url, &machine, environment)?;
         let mut heard = listen()?;
         let before = place.tally().await;
-        // The command has the umask that we had.
-        let ours = umask(users);
-        let child = surroundings.start(&args.command, &here, environment);
-        umask(ours);
-        let mut child = match child? {
-            Some(Ok(child)) => child,
-            Some(Err(error)) => return Ok(not_started(&args.command, &error)),
-            None => return Ok(Outcome::No),
+        let mut child = match started(&surroundings, task.led, &here, environment, users)? {
+            Ok(child) => child,
+            Err(outcome) => return Ok(outcome),
         };
         let config = place.config.clone();
         let serving = place.serve(before);
         // With an address of its own, what it took is known by itself.
-        let shares = !serving.is_own && args.record.is_none();
+        let shares = !serving.is_own && task.record.is_none();
         let recording = booth.map(|booth| Recording::begin(booth, serving.controls.clone(), config, store));
         let status = follow(&mut child, &mut heard).await;
         let patience = if heard.was_any { Duration::ZERO } else { PATIENCE };
@@ -179,20 +194,12 @@ pub(crate) fn run(
         };
         let (tally, refused) = serving.end(patience).await;
         let tally = record.as_ref().map_or(tally, Tally::of);
-        if let Some((path, record)) = args.record.as_ref().zip(record) {
-            let text = record::text(&record, builds::is_complete(&args.command));
+        if let Some((path, record)) = task.record.zip(record) {
+            let text = record::text(record, builds::is_complete(&task.led.command));
             replace::replace(&environment.folder.join(path), text.as_bytes(), Durability::Unsynced)?;
         }
-        if let Some(path) = &args.summary {
-            let text = tally.json();
-            replace::replace(&environment.folder.join(path), text.as_bytes(), Durability::Unsynced)?;
-        }
-        // The likeliest reason of a failure.
-        if !quiet || !status.as_ref().is_ok_and(ExitStatus::success) {
-            for line in tally::refused_lines(&refused) {
-                output::say(&line);
-            }
-        }
+        summarise(task.led, tally, &environment.folder)?;
+        tell_refused(&refused, &status, quiet);
         if !quiet {
             let others = if shares { ", with what other commands took meanwhile" } else { "" };
             output::say(&format!("pkgcache: {}{others}", tally.line()));
@@ -203,20 +210,71 @@ pub(crate) fn run(
     outcome
 }
 
+/// Writes what was saved, where that is wanted.
+pub(super) fn summarise(led: &LedArgs, tally: Tally, folder: &Utf8Path) -> Result<()> {
+    let Some(path) = &led.summary else { return Ok(()) };
+    Ok(replace::replace(&folder.join(path), tally.json().as_bytes(), Durability::Unsynced)?)
+}
+
+/// Tells what could not be served: the likeliest reason of a failure.
+pub(super) fn tell_refused(refused: &NotServed, status: &io::Result<ExitStatus>, quiet: bool) {
+    if !quiet || !status.as_ref().is_ok_and(ExitStatus::success) {
+        for line in tally::refused_lines(refused) {
+            output::say(&line);
+        }
+    }
+}
+
+/// What leads the command to the cache at this address.
+pub(super) fn surroundings(
+    led: &LedArgs,
+    config: &Config,
+    url: &str,
+    machine: &Machine,
+    environment: &Environment,
+) -> Result<(Surroundings, Here)> {
+    let mut here = doors::here(config, url, machine, environment);
+    if !led.only.is_empty() {
+        keep_only(&mut here, &led.only);
+    }
+    // The command gets what its clients have in their settings anyway.
+    here.reveals = true;
+    leave_alone(&mut here, &machine.found(&[]).elsewhere);
+    Ok((Surroundings::new(&here, machine, environment)?, here))
+}
+
+/// Starts the command, with the umask of its user's; else how this ends without it.
+pub(super) fn started(
+    surroundings: &Surroundings,
+    led: &LedArgs,
+    here: &Here,
+    environment: &Environment,
+    users: Mode,
+) -> Result<Result<Child, Outcome>> {
+    let ours = umask(users);
+    let child = surroundings.start(&led.command, here, environment);
+    umask(ours);
+    Ok(match child? {
+        Some(Ok(child)) => Ok(child),
+        Some(Err(error)) => Err(not_started(&led.command, &error)),
+        None => Err(Outcome::No),
+    })
+}
+
 /// The store, the command's own address where it has one, and the cache.
 async fn begin(
-    args: &RunArgs,
+    task: Task<'_>,
     config: Config,
     store: storekit::Result<Store>,
 ) -> Result<(Store, Option<Booth>, Place)> {
     let store = store?;
-    let booth = args.record.as_ref().map(|_| Booth::open(&store, &args.name)).transpose()?;
-    let place = Place::take(args, config, store.clone()).await?;
+    let booth = task.record.map(|_| Booth::open(&store, &task.led.name)).transpose()?;
+    let place = Place::take(task.led, config, store.clone()).await?;
     Ok((store, booth, place))
 }
 
 /// The command as it would run by itself: a cache that cannot be had fails no build.
-async fn without_cache(args: &RunArgs, error: &miette::Report, users: Mode, quiet: bool) -> Result<Outcome> {
+async fn without_cache(args: &LedArgs, error: &miette::Report, users: Mode, quiet: bool) -> Result<Outcome> {
     if !quiet {
         let why: Vec<_> = error.chain().map(ToString::to_string).collect();
         let why = why.join(": ");
@@ -233,7 +291,7 @@ async fn without_cache(args: &RunArgs, error: &miette::Report, users: Mode, quie
     }
 }
 
-fn ended(status: io::Result<ExitStatus>) -> Result<Outcome> {
+pub(super) fn ended(status: io::Result<ExitStatus>) -> Result<Outcome> {
     Ok(code(status.map_err(|source| Error::System { doing: "follow the command", source })?))
 }
 
@@ -246,7 +304,7 @@ fn leave_alone(here: &mut Here, elsewhere: &BTreeSet<Ecosystem>) {
 
 /// npm is told to replace the host of its registry in the URLs of tarballs: so it gets them as they
 /// are. What belongs to a scope has another registry, and stays with the mount's own URLs.
-fn with_links(mut config: Config, machine: &Machine, environment: &Environment) -> Config {
+pub(super) fn with_links(mut config: Config, machine: &Machine, environment: &Environment) -> Config {
     let here = doors::here(&config, "", machine, environment);
     let default = here.default_of(Ecosystem::Npm).map(|mount| mount.name.clone());
     let npm = config.upstreams.iter_mut().filter(|mount| default.as_ref() == Some(&mount.name));
@@ -267,12 +325,12 @@ fn code(status: ExitStatus) -> Outcome {
 }
 
 /// Signals that come.
-struct Heard {
+pub(super) struct Heard {
     coming: mpsc::UnboundedReceiver<i32>,
-    was_any: bool,
+    pub(super) was_any: bool,
 }
 
-fn listen() -> Result<Heard> {
+pub(super) fn listen() -> Result<Heard> {
     let (tell, coming) = mpsc::unbounded_channel();
     for number in toolkit::signals::heeded() {
         let heard = signal(SignalKind::from_raw(number));
@@ -284,7 +342,7 @@ fn listen() -> Result<Heard> {
 }
 
 /// Waits for the command's end; signals are passed on to it.
-async fn follow(child: &mut Child, heard: &mut Heard) -> io::Result<ExitStatus> {
+pub(super) async fn follow(child: &mut Child, heard: &mut Heard) -> io::Result<ExitStatus> {
     loop {
         tokio::select! {
             status = child.wait() => return status,
@@ -330,7 +388,7 @@ struct Place {
 }
 
 impl Place {
-    async fn take(args: &RunArgs, mut config: Config, store: Store) -> Result<Self> {
+    async fn take(args: &LedArgs, mut config: Config, store: Store) -> Result<Self> {
         if args.serve.listen.is_some() {
             if config.listen.net().is_none() {
                 return Err(miette::miette!(
@@ -444,7 +502,7 @@ async fn answers(port: u16) -> bool {
     asked.await.is_ok_and(|answer| answer.is_ok_and(|it| it.status == 200))
 }
 
-async fn tally(url: String) -> Tally {
+pub(super) async fn tally(url: String) -> Tally {
     let asked = tokio::task::spawn_blocking(move || http::get(&url, "/metrics", "*/*"));
     match asked.await {
         Ok(Ok(answer)) => Tally::read(&String::from_utf8_lossy(&answer.body)),

@@ -21,6 +21,7 @@ use crate::response::stored_head::Answer;
 pub use change::{refresh, rm};
 pub use selection::{By, Selection};
 use selection::{Sum, Sums};
+pub(crate) use verify::has_checksum;
 pub use verify::verify;
 pub use why::why;
 

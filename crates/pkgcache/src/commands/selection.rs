@@ -62,8 +62,9 @@ impl Selection {
             && is(&self.name, entry.name.as_deref().unwrap_or_default())
     }
 
-    /// What is meant, in words.
-    pub(super) fn words(&self) -> String {
+    /// That nothing of it is stored, in words.
+    #[must_use]
+    pub fn words(&self) -> String {
         let mut words = Vec::new();
         if let Some(url) = &self.url {
             return format!("nothing is stored for `{url}`");

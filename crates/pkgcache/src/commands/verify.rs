@@ -149,6 +149,14 @@ fn hashed(path: &Utf8Path, like: Checksum) -> Result<Option<Checksum>> {
     }
 }
 
+/// Whether the file has this checksum.
+///
+/// # Errors
+/// I/O errors.
+pub(crate) fn has_checksum(path: &Utf8Path, checksum: Checksum) -> Result<bool> {
+    Ok(hashed(path, checksum)? == Some(checksum))
+}
+
 /// Takes the responses out of the entry as it stands by now. That is not a use of it: it stays as
 /// old as it was.
 fn take_out(

@@ -119,6 +119,7 @@ mod tests {
             allow_private: _,
             parent: _,
             offline: _,
+            replays: _,
             heuristic_freshness: _,
             keep_cookies: _,
             ttl: _,

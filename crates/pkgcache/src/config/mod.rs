@@ -52,6 +52,8 @@ pub struct Config {
     pub parent: Option<Uri>,
     /// Never ask an upstream.
     pub offline: bool,
+    /// Whether what is stored is what a record names, and nothing else: it is offline then.
+    pub replays: bool,
     /// Whether the forward mode guesses a lifetime for answers that name none.
     pub heuristic_freshness: bool,
     /// Whether the cookies of an answer are stored, and handed to all clients that get it.
@@ -191,6 +193,7 @@ impl Default for Config {
             allow_private: false,
             parent: None,
             offline: false,
+            replays: false,
             heuristic_freshness: false,
             keep_cookies: false,
             ttl: Lifetimes::default(),
@@ -208,6 +211,16 @@ impl Default for Config {
 pub(crate) const DOCKER: &str = "docker.io";
 
 impl Config {
+    /// Why something that is not stored is not asked for, in an answer to a client.
+    #[must_use]
+    pub(crate) fn unasked(&self) -> &'static str {
+        if self.replays {
+            "it is not in the record that is replayed"
+        } else {
+            "the proxy is offline, and this is not stored"
+        }
+    }
+
     /// The registry of this name: a closed table, whoever asks.
     #[must_use]
     pub(crate) fn registry(&self, name: &str) -> Option<&Registry> {

@@ -244,6 +244,7 @@ impl Options {
             allow_private: self.allow_private.unwrap_or(false),
             parent: self.parent.as_deref().map(parent).transpose()?,
             offline: self.offline.unwrap_or(false),
+            replays: false,
             ttl: ttl(&Ttl::default()),
             stale_window: self.stale_window.map_or(defaults.stale_window, |age| age.0),
             heuristic_freshness: guesses,

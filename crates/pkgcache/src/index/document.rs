@@ -10,7 +10,7 @@ use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, EXPIRES, HeaderName, HeaderValue,
     LAST_MODIFIED, LINK, VARY,
 };
-use http::{HeaderMap, StatusCode};
+use http::{Extensions, HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use storekit::{Digest, PackageEntry};
 use tokio::task::spawn_blocking;
@@ -23,14 +23,15 @@ use crate::index::ruled::Plan;
 use crate::known::Index;
 use crate::known::rendered::Page;
 use crate::observe::meter;
+use crate::observe::record::MadeFrom;
 use crate::proxy::lookup::{Handled, Lookup, UPSTREAM_FAILED};
 use crate::response::body::{Body, Source};
 use crate::response::reply::{Question, reply};
 use crate::response::stored_head::Answer;
 use crate::rules::age::Times;
 use crate::rules::cache_status::{CACHE_STATUS, CacheStatus};
-use crate::store::FoundBody;
 use crate::store::positioned::Positioned;
+use crate::store::{FoundBody, Shelved};
 
 /// No index is larger when it is unpacked.
 const CAP: u64 = ruling::LARGEST_INDEX;
@@ -48,6 +49,8 @@ pub(super) struct Document {
     pub(super) status: Option<HeaderValue>,
     /// The same, for the counts.
     pub(super) result: meter::Result,
+    /// What it is in the store; `None` where its bytes alone were asked for.
+    origin: Option<MadeFrom>,
     file: Arc<File>,
 }
 
@@ -55,6 +58,15 @@ impl Document {
     /// Its media type, as its upstream said it.
     pub(super) fn content_type(&self) -> &str {
         self.answer.headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default()
+    }
+
+    /// What an answer that is made from it tells the record of the entrance.
+    fn noted(&self) -> Extensions {
+        let mut noted = Extensions::new();
+        if let Some(origin) = self.origin.clone() {
+            noted.insert(origin);
+        }
+        noted
     }
 
     /// How many bytes are stored.
@@ -108,8 +120,13 @@ pub(super) async fn stored(cache: &Arc<Cache>, lookup: &Lookup) -> Option<Docume
         answer: Arc::clone(&found.answer),
         status: None,
         result: meter::Result::Hit,
+        origin: Some(origin(lookup, found)),
         file,
     })
+}
+
+fn origin(lookup: &Lookup, found: &Shelved) -> MadeFrom {
+    MadeFrom { key: lookup.key.clone(), stored: Arc::clone(&found.stored) }
 }
 
 /// The newest document that is stored for a lookup, whatever form of it was asked for.
@@ -124,7 +141,7 @@ pub(super) async fn stored_as(cache: &Arc<Cache>, lookup: &Lookup, digest: &Dige
     let known = cache.shelf.find(&lookup.key)?;
     let found = known.responses.iter().find(|it| it.stored.digest == *digest)?;
     let answer = Arc::clone(&found.answer);
-    Some(Document { answer, ..body(cache, digest).await? })
+    Some(Document { answer, origin: Some(origin(lookup, found)), ..body(cache, digest).await? })
 }
 
 /// A stored body, as a document without a head.
@@ -133,7 +150,7 @@ pub(super) async fn body(cache: &Arc<Cache>, digest: &Digest) -> Option<Document
     let times = Times { requested: 0, received: 0 };
     let answer = Answer::new(StatusCode::OK, &HeaderMap::new(), &HeaderMap::new(), times);
     let (answer, status, result) = (Arc::new(answer), None, meter::Result::Hit);
-    Some(Document { digest: *digest, answer, status, result, file })
+    Some(Document { digest: *digest, answer, status, result, origin: None, file })
 }
 
 /// The answer to a client that asks for the document as it is.
@@ -146,6 +163,7 @@ pub(super) fn whole(lookup: &Lookup, document: &Document) -> Plan {
     if let Some(status) = &document.status {
         response.headers_mut().insert(CACHE_STATUS, status.clone());
     }
+    response.extensions_mut().extend(document.noted());
     Plan::answer(response, document.result)
 }
 
@@ -337,6 +355,7 @@ pub(super) async fn render_with(
     if let Some(status) = &document.status {
         response.headers_mut().insert(CACHE_STATUS, status.clone());
     }
+    response.extensions_mut().extend(document.noted());
     Ok(Plan::answer(response, document.result))
 }
 

@@ -223,7 +223,7 @@ async fn head(cache: &Arc<Cache>, lookup: &Lookup) -> Result<(Shelved, CacheStat
     if lookup.config.offline {
         let found = stored(cache, lookup).map(|found| hit(found, Some("offline")));
         return found.ok_or_else(|| {
-            let text = format!("{}: the proxy is offline, and this is not stored", lookup.target.url);
+            let text = format!("{}: {}", lookup.target.url, lookup.config.unasked());
             let status = CacheStatus { detail: Some(NOT_STORED), ..CacheStatus::default() };
             Plan::answer(own(StatusCode::GATEWAY_TIMEOUT, text, Some(&status)), meter::Result::Error)
         });

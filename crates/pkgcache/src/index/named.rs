@@ -42,8 +42,11 @@ pub(super) fn of_file(refused: Plan, asking: &Lookup, name: &str) -> Plan {
         return Plan::Answer(response, result);
     }
     let (url, name) = (&asking.target.url, name.rsplit('/').next().unwrap_or(name));
-    let text =
-        format!("{name}: the proxy is offline, and the index that names this file, {url}, is not stored");
+    let text = if asking.config.replays {
+        format!("{name}: the index that names this file, {url}, is not in the record that is replayed")
+    } else {
+        format!("{name}: the proxy is offline, and the index that names this file, {url}, is not stored")
+    };
     let status = CacheStatus { detail: Some(NOT_STORED), ..CacheStatus::default() };
     Plan::answer(own(StatusCode::GATEWAY_TIMEOUT, text, Some(&status)), result)
 }

@@ -46,7 +46,8 @@ impl Plan {
 /// does, so that is no 404.
 pub(super) fn unnamed(lookup: &Lookup, text: String) -> Plan {
     if lookup.config.offline {
-        let text = format!("{text}, and the proxy is offline");
+        let why = if lookup.config.replays { "it is a replay" } else { "the proxy is offline" };
+        let text = format!("{text}, and {why}");
         return Plan::refused(StatusCode::GATEWAY_TIMEOUT, text);
     }
     Plan::refused(StatusCode::NOT_FOUND, text)

@@ -6,4 +6,5 @@ pub(crate) mod access_log;
 pub(crate) mod meter;
 pub(crate) mod record;
 pub(crate) mod refusals;
+pub(crate) mod trace;
 pub(crate) mod uses;

@@ -10,55 +10,23 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::Uri;
 use http::uri::Authority;
+use http::{StatusCode, Uri};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use storekit::{Digest, Level, PackageEntry, PackageKey, StoredResponse};
+use storekit::images::fetched::{MOST, Place};
+use storekit::{Digest, Given, Level, PackageEntry, PackageKey, StoredResponse};
 use tokio::sync::mpsc;
 
 use crate::ecosystem::Ecosystem;
 use crate::observe::meter;
+use crate::observe::trace::Trace;
 
-/// So many objects are told; more are counted.
-const MOST: usize = 20_000;
 /// The ecosystem of what nobody could see.
 const TUNNEL: &str = "tunnel";
 
-/// What a client was given.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Given {
-    /// When it was asked for, RFC 3339.
-    pub time: Timestamp,
-    /// Where it is from, without a user's name and password; without a query where no package
-    /// client asked for it: it may hold a secret.
-    pub url: String,
-    /// For which kind of client it was fetched; `tunnel` for a tunnel, whose `url` is `HOST:PORT`.
-    pub ecosystem: String,
-    /// The package's name, where it is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// The package's version, where it is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-    /// The package's architecture, where it is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub architecture: Option<String>,
-    /// Where its entry is below `packages/entries`, where one is stored.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub entry: Option<String>,
-    /// The digest of the body as it is stored, where it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub digest: Option<Digest>,
-    /// Who vouches for it; absent where nobody does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub level: Option<String>,
-    /// Its size; where that is not known, the bytes that were sent.
-    pub bytes: u64,
-}
-
 /// All that came in at an entrance.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Answers from what was stored.
     pub hits: u64,
@@ -88,9 +56,7 @@ impl Record {
     pub fn and(mut self, mut later: Self) -> Self {
         let objects = std::mem::take(&mut self.objects);
         let all = objects.into_iter().chain(std::mem::take(&mut later.objects));
-        // URLs that differ in what may be secret alone have entries of their own.
-        let place = |given: &Given| (given.url.clone(), given.entry.clone());
-        let objects: BTreeMap<_, Given> = all.map(|given| (place(&given), given)).collect();
+        let objects: BTreeMap<Place, Given> = all.map(|given| (given.place(), given)).collect();
         let more = objects.len().saturating_sub(MOST) as u64;
         let sum = |of: fn(&Self) -> u64| of(&self).saturating_add(of(&later));
         Self {
@@ -108,19 +74,59 @@ impl Record {
 /// What a response is of, for the record.
 #[derive(Clone, Debug)]
 pub(crate) struct Note {
+    /// What was asked for.
+    pub(crate) asked: PackageKey,
     /// Where it is stored, or would be.
     pub(crate) key: PackageKey,
     /// The fetch that may be storing it still.
     pub(crate) flight: Option<Digest>,
     /// The stored response that was handed on, where that was settled.
     pub(crate) stored: Option<Arc<StoredResponse>>,
+    /// Whether another answer may stand under the same URL one day.
+    pub(crate) changes: bool,
+    /// The status of the answer.
+    pub(crate) status: u16,
+    /// Whether only the head was asked for.
+    pub(crate) heads: bool,
+}
+
+/// What a response was made from, where that is stored.
+#[derive(Clone, Debug)]
+pub(crate) struct MadeFrom {
+    /// Under what.
+    pub(crate) key: PackageKey,
+    /// Which of the stored responses.
+    pub(crate) stored: Arc<StoredResponse>,
 }
 
 impl Note {
+    /// Of what is stored under the key, or will be.
+    pub(crate) fn of(key: PackageKey) -> Self {
+        Self { asked: key.clone(), key, flight: None, stored: None, changes: true, status: 200, heads: false }
+    }
+
     /// Of a tunnel.
     pub(crate) fn of_tunnel(to: &Uri) -> Self {
         let to = to.authority().map_or("", Authority::as_str);
-        Self { key: PackageKey::new(TUNNEL, to, to, None), flight: None, stored: None }
+        Self::of(PackageKey::new(TUNNEL, to, to, None))
+    }
+
+    /// The same with the answer: what it was made from, and its status. `None` where it gives
+    /// nothing, and does not say either that there is nothing.
+    #[must_use]
+    pub(crate) fn answered(mut self, status: StatusCode, origin: Option<MadeFrom>) -> Option<Self> {
+        self.status = status.as_u16();
+        if let Some(MadeFrom { key, stored }) = origin {
+            (self.key, self.stored) = (key, Some(stored));
+        }
+        let gives = !self.heads && (status.is_success() || status == StatusCode::NOT_MODIFIED);
+        (gives || self.is_absent()).then_some(self)
+    }
+
+    /// Whether it is that there is nothing, on which a client may act.
+    #[must_use]
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self.status, 403 | 404 | 410 | 451)
     }
 }
 
@@ -141,7 +147,11 @@ impl Visit {
 
 /// Takes notes of what comes in at one entrance.
 #[derive(Debug, Default)]
-pub(crate) struct Recorder(Mutex<Taken>);
+pub(crate) struct Recorder {
+    taken: Mutex<Taken>,
+    /// What the cache looked at for it.
+    pub(crate) trace: Arc<Trace>,
+}
 
 /// What was noted so far.
 #[derive(Debug, Default)]
@@ -154,45 +164,98 @@ struct Taken {
 #[derive(Debug)]
 pub(crate) struct Object {
     note: Note,
+    /// The stored responses that were handed on, in one form each.
+    stored: Vec<Arc<StoredResponse>>,
     time: Timestamp,
     sent: u64,
+    /// Whether it was asked for by the cache alone.
+    needed: bool,
 }
 
 impl Recorder {
     fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A response has ended.
     pub(crate) fn add(&self, note: Option<Note>, result: meter::Result, sent: u64) {
         let mut taken = self.taken();
         let sums = &mut taken.sums;
+        let is_absent = note.as_ref().is_some_and(Note::is_absent);
         match result {
             _ if result.is_hit() => (sums.hits, sums.saved) = (sums.hits + 1, sums.saved + sent),
             _ if result.is_miss() => (sums.misses, sums.fetched) = (sums.misses + 1, sums.fetched + sent),
             meter::Result::Tunnel => sums.fetched += sent,
+            _ if is_absent => {}
             _ => return,
         }
-        let Some(note) = note else { return };
-        let digest = note.key.digest();
-        if !taken.objects.contains_key(&digest) && taken.objects.len() >= MOST {
-            taken.sums.left_out += 1;
-            return;
+        if let Some(note) = note {
+            taken.add(note, sent);
         }
-        let new = Object { note: note.clone(), time: Timestamp::now(), sent: 0 };
-        let object = taken.objects.entry(digest).or_insert(new);
-        object.sent += sent;
-        object.note = note;
     }
 
     /// All that was noted: the sums, and the objects that a record is to tell.
     pub(crate) fn take(&self) -> (Record, Vec<Object>) {
-        let Taken { sums, objects } = std::mem::take(&mut *self.taken());
+        let Taken { mut sums, mut objects } = std::mem::take(&mut *self.taken());
+        for (key, known) in self.trace.take() {
+            let digest = key.digest();
+            if objects.get(&digest).is_some_and(|object| !object.note.is_absent()) {
+                continue;
+            }
+            // Of what changes, the newest of each form; what the cache has worked out, whole.
+            let mut object = Object::new(Note::of(key), true);
+            for stored in known {
+                if object.is_own() || !object.has_form_of(&stored) {
+                    object.stored.push(stored);
+                }
+            }
+            if objects.len() >= MOST && !objects.contains_key(&digest) {
+                sums.left_out += 1;
+                continue;
+            }
+            objects.entry(digest).or_insert(object);
+        }
         (sums, objects.into_values().collect())
     }
 }
 
+impl Taken {
+    fn add(&mut self, note: Note, sent: u64) {
+        let key = if note.is_absent() { &note.asked } else { &note.key };
+        let digest = key.digest();
+        if !self.objects.contains_key(&digest) && self.objects.len() >= MOST {
+            self.sums.left_out += 1;
+            return;
+        }
+        let object = self.objects.entry(digest).or_insert_with(|| Object::new(note.clone(), false));
+        // What was not there at another time is there now.
+        if note.is_absent() && !object.note.is_absent() {
+            return;
+        }
+        object.sent += sent;
+        if let Some(stored) = &note.stored {
+            object.stored.retain(|it| it.selecting != stored.selecting);
+            object.stored.push(Arc::clone(stored));
+        }
+        let changes = object.note.changes && note.changes;
+        object.note = Note { changes, ..note };
+    }
+}
+
 impl Object {
+    fn new(note: Note, needed: bool) -> Self {
+        Self { note, stored: Vec::new(), time: Timestamp::now(), sent: 0, needed }
+    }
+
+    /// Whether the cache has worked it out: no request has a fragment.
+    fn is_own(&self) -> bool {
+        self.note.key.url.contains('#')
+    }
+
+    fn has_form_of(&self, stored: &StoredResponse) -> bool {
+        self.stored.iter().any(|it| it.selecting == stored.selecting)
+    }
+
     /// The fetch that may be storing it still.
     pub(crate) fn flight(&self) -> Option<Digest> {
         self.note.flight
@@ -203,23 +266,61 @@ impl Object {
         &self.note.key
     }
 
-    /// What was given, with what the store's entry knows of it.
-    pub(crate) fn given(self, entry: Option<&PackageEntry>) -> Given {
-        let Self { note: Note { key, stored, .. }, time, sent } = self;
-        let newest = || entry?.responses.iter().find(|response| response.status == 200);
-        let stored = stored.as_deref().or_else(newest);
-        let level = stored.map(|stored| stored.level).filter(|level| *level != Level::None);
+    /// What was given, with what the store's entry knows of it. `keep` sees to it that an answer
+    /// stays that the upstream may change, and tells where.
+    pub(crate) fn given(
+        self,
+        entry: Option<&PackageEntry>,
+        keep: impl Fn(&PackageEntry, &StoredResponse) -> Option<String>,
+    ) -> Vec<Given> {
+        if self.note.is_absent() {
+            let Note { asked, status, .. } = self.note;
+            let (url, entry, status) = (shown(&asked), Some(asked.path()), Some(status));
+            let ecosystem = asked.ecosystem;
+            return vec![Given { time: self.time, url, entry, status, ecosystem, ..Given::default() }];
+        }
+        let mut all = self.stored.clone();
+        if let Some(entry) = entry.filter(|_| all.is_empty()) {
+            // The newest, or all that the cache has worked out meanwhile.
+            let most = if self.is_own() { usize::MAX } else { 1 };
+            let found = entry.responses.iter().filter(|it| it.status == 200 || self.is_own());
+            all.extend(found.take(most).cloned().map(Arc::new));
+        }
+        let told = self.told(entry);
+        if all.is_empty() {
+            // The cache found nothing where it looked, and went on without.
+            return if self.needed { Vec::new() } else { vec![told] };
+        }
+        let of_response = |stored: &Arc<StoredResponse>| {
+            let changes = self.note.changes || stored.announced.is_none();
+            Given {
+                kept: entry.filter(|_| changes).and_then(|entry| keep(entry, stored)),
+                form: stored.selecting.clone(),
+                digest: Some(stored.digest),
+                level: (stored.level != Level::None).then(|| stored.level.name().to_owned()),
+                bytes: stored.size,
+                ..told.clone()
+            }
+        };
+        all.iter().map(of_response).collect()
+    }
+
+    /// All that no response says.
+    fn told(&self, entry: Option<&PackageEntry>) -> Given {
+        let (key, asked) = (&self.note.key, shown(&self.note.asked));
+        let url = shown(key);
         Given {
-            time,
-            url: shown(&key),
+            time: self.time,
+            asked: Some(asked).filter(|asked| *asked != url),
+            url,
+            ecosystem: key.ecosystem.clone(),
             name: entry.and_then(|entry| entry.name.clone()),
             version: entry.and_then(|entry| entry.package_version.clone()),
             architecture: entry.and_then(|entry| entry.architecture.clone()),
             entry: entry.map(|entry| entry.key.path()),
-            digest: stored.map(|stored| stored.digest),
-            level: level.map(|level| level.name().to_owned()),
-            bytes: stored.map_or(sent, |stored| stored.size),
-            ecosystem: key.ecosystem,
+            bytes: self.sent,
+            needed: self.needed,
+            ..Given::default()
         }
     }
 }
@@ -245,18 +346,7 @@ mod tests {
     use super::*;
 
     fn given(url: &str, bytes: u64) -> Given {
-        Given {
-            time: Timestamp::UNIX_EPOCH,
-            url: url.to_owned(),
-            ecosystem: "python".to_owned(),
-            name: None,
-            version: None,
-            architecture: None,
-            entry: None,
-            digest: None,
-            level: None,
-            bytes,
-        }
+        Given { url: url.to_owned(), bytes, ..Given::default() }
     }
 
     #[test]
@@ -288,9 +378,7 @@ mod tests {
     #[test]
     fn an_object_is_noted_once_and_what_is_not_answered_is_not() {
         let recorder = Recorder::default();
-        let note = |url: &str| {
-            Some(Note { key: PackageKey::new("python", "h", url, None), flight: None, stored: None })
-        };
+        let note = |url: &str| Some(Note::of(PackageKey::new("python", "h", url, None)));
         recorder.add(note("https://h/a"), meter::Result::Miss, 10);
         recorder.add(note("https://h/a"), meter::Result::Hit, 10);
         recorder.add(note("https://h/b"), meter::Result::Error, 3);
@@ -306,7 +394,7 @@ mod tests {
         let recorder = Recorder::default();
         for n in 0..MOST + 2 {
             let key = PackageKey::new("npm", "h", format!("https://h/{n}"), None);
-            recorder.add(Some(Note { key, flight: None, stored: None }), meter::Result::Hit, 1);
+            recorder.add(Some(Note::of(key)), meter::Result::Hit, 1);
         }
         let taken = recorder.taken();
         assert_eq!((taken.objects.len(), taken.sums.left_out, taken.sums.hits), (MOST, 2, MOST as u64 + 2));

@@ -18,6 +18,7 @@ use crate::ecosystem::ruling::{Freshness, Ruling};
 use crate::error::explained;
 use crate::fetch::{self, Ask};
 use crate::observe::meter::{self, add};
+use crate::observe::record::MadeFrom;
 use crate::response::body::{Body, End, Source};
 use crate::response::flight::{Flight, Growing, Stage};
 use crate::response::reply::{Question, own, reply};
@@ -174,7 +175,7 @@ impl Lookup {
 
     fn forward_or_504(&self, why: Forward) -> Handled {
         if self.config.offline {
-            return self.gateway_timeout("the proxy is offline, and this is not stored");
+            return self.gateway_timeout(self.config.unasked());
         }
         Handled::Forward(why)
     }
@@ -191,7 +192,7 @@ impl Lookup {
             return self.gateway_timeout("it is not stored");
         }
         if self.config.offline {
-            return self.gateway_timeout("the proxy is offline, and this is not stored");
+            return self.gateway_timeout(self.config.unasked());
         }
         // What another request was given whole is about to be stored, in whatever form it was asked
         // for; requests for other forms do not meet it before that.
@@ -563,7 +564,8 @@ impl Lookup {
             take_cookies(response.headers_mut());
         }
         // For the record of the entrance that it was asked for at, if that was one.
-        response.extensions_mut().insert(Arc::clone(&found.stored));
+        let (key, stored) = (self.key.clone(), Arc::clone(&found.stored));
+        response.extensions_mut().insert(MadeFrom { key, stored });
         Some((response, served.result).into())
     }
 

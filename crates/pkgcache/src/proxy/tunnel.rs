@@ -123,7 +123,9 @@ async fn opened(
         return refuse(StatusCode::FORBIDDEN, &format!("tunnels to `{host}:{port}` are not allowed"));
     }
     if config.offline {
-        return refuse(StatusCode::GATEWAY_TIMEOUT, "the proxy is offline");
+        let why =
+            if config.replays { "a replay asks nobody, and opens no tunnel" } else { "the proxy is offline" };
+        return refuse(StatusCode::GATEWAY_TIMEOUT, why);
     }
     let private = config.allow_private || config.forward.tunnels.name_address(host, port);
     let mut route = cache.route(config, private);

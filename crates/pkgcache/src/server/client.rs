@@ -6,17 +6,17 @@ use std::time::Instant;
 
 use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
-use storekit::{Level, StoredResponse};
+use storekit::{Level, PackageKey};
 use tokio::sync::watch;
 
 use crate::cache::{self, Cache};
 use crate::config::Config;
 use crate::config::target::{NoTarget, Target, may_reach, registry_path, target_for};
 use crate::ecosystem::Package;
-use crate::ecosystem::ruling::Ruling;
+use crate::ecosystem::ruling::{Freshness, Ruling};
 use crate::index::{self, Plan, login};
 use crate::observe::meter::{self, Line, Meter, Turn, add};
-use crate::observe::record::{Note, Visit};
+use crate::observe::record::{MadeFrom, Note, Visit};
 use crate::observe::uses::Wanted;
 use crate::proxy::lookup::{Handled, Lookup, UPSTREAM_FAILED};
 use crate::proxy::tunnel;
@@ -107,7 +107,7 @@ impl Client {
         let (slot, refused) = (tunnel::Slot::default(), refused.as_ref());
         let (mut response, result) = match refused {
             Some(Refused { refusal, .. }) => self.refuse(refusal.status, refusal.reason),
-            None => self.dispatch(request, &slot).await,
+            None => self.followed(request, &slot).await,
         };
         // What is not there, or will be asked for again with credentials, is no trouble.
         let status = response.status();
@@ -139,7 +139,7 @@ impl Client {
         });
         let turn = response.extensions_mut().remove::<Turn>().flatten();
         let note = self.noted(&mut response);
-        let wanted = note.as_ref().map(|note| Wanted::of(&note.key));
+        let wanted = note.as_ref().filter(|note| !note.is_absent()).map(|note| Wanted::of(&note.key));
         let busy = (busy, turn);
         let mut meter = Meter::new(Arc::clone(&self.cache.counts), result, line, busy).of(wanted);
         if let Some(visit) = &self.visit {
@@ -162,7 +162,8 @@ impl Client {
     /// Answers a request on the short way, if that leads there.
     pub(crate) fn quick(&self, plain: &SimpleRequest<'_>) -> Option<ShortAnswer> {
         let config = self.cache.config();
-        if self.is_crowded || !config.clients.let_in(&self.peer) {
+        // A record names what vouches for a file as well, at which the short way does not look.
+        if self.is_crowded || self.visit.is_some() || !config.clients.let_in(&self.peer) {
             return None;
         }
         let hit = hit::find(&self.cache, &config, plain)?;
@@ -174,16 +175,8 @@ impl Client {
             line
         });
         let busy = (Arc::clone(&self.busy), None);
-        let mut meter = Meter::new(Arc::clone(&self.cache.counts), meter::Result::Hit, line, busy);
-        meter = meter.of((!plain.head_only).then(|| Arc::clone(&hit.place.spot.wanted)));
-        if let Some(visit) = &self.visit {
-            let note = || Note {
-                key: hit.place.spot.key.clone(),
-                flight: None,
-                stored: Some(Arc::clone(&hit.stored)),
-            };
-            meter = meter.noted_by(&visit.recorder, (!plain.head_only).then(note).map(Box::new));
-        }
+        let meter = Meter::new(Arc::clone(&self.cache.counts), meter::Result::Hit, line, busy);
+        let meter = meter.of((!plain.head_only).then(|| Arc::clone(&hit.place.spot.wanted)));
         add(&self.cache.counts.quick, 1);
         let end = if plain.head_only { 0 } else { hit.size };
         Some(ShortAnswer { head: hit.head.bytes.clone(), file: hit.file, at: 0, end, meter })
@@ -209,6 +202,18 @@ impl Client {
             ends: (log, Instant::now()),
         };
         Some(Box::new(line))
+    }
+
+    /// The same as [`Self::dispatch`]; what it looks at is noted where it came in at an entrance.
+    async fn followed(
+        &self,
+        request: Request<Incoming>,
+        slot: &tunnel::Slot,
+    ) -> (Response<Body>, meter::Result) {
+        match &self.visit {
+            Some(visit) => visit.recorder.trace.follow(Box::pin(self.dispatch(request, slot))).await,
+            None => self.dispatch(request, slot).await,
+        }
     }
 
     async fn dispatch(
@@ -381,7 +386,8 @@ impl Client {
         let key = cache::key(&target, &headers);
         let newest = parts.version == http::Version::HTTP_11;
         let wire = newest.then(|| Arc::clone(&self.wire));
-        let mut lookup = Lookup {
+        let bodiless = hyper::body::Body::is_end_stream(&body);
+        let lookup = Lookup {
             method: parts.method,
             headers,
             target,
@@ -391,18 +397,28 @@ impl Client {
             config,
             wire,
         };
-        self.note_lookup(&lookup, false);
-        let bodiless = hyper::body::Body::is_end_stream(&body);
+        self.note_lookup(&lookup);
+        let (key, parts) = (lookup.key.clone(), (parts.uri, bodiless));
+        let answered = Box::pin(self.looked_up(lookup, parts, body)).await;
+        self.or_absent(&key, answered)
+    }
+
+    async fn looked_up(
+        &self,
+        mut lookup: Lookup,
+        (asked, bodiless): (Uri, bool),
+        body: Incoming,
+    ) -> (Response<Body>, meter::Result) {
         let reads = bodiless && matches!(lookup.method, Method::GET | Method::HEAD);
         if reads && index::knows(&lookup.target) {
-            let from = index::From { client: self.peer, query: parts.uri.query(), asked: &parts.uri };
+            let from = index::From { client: self.peer, query: asked.query(), asked: &asked };
             match Box::pin(index::plan(&self.cache, lookup, &from)).await {
                 Plan::Lookup(planned) => lookup = *planned,
                 Plan::Answer(response, result) => return (*response, result),
             }
         }
-        self.note_lookup(&lookup, true);
-        let may_push = may_reach(&lookup.config, &parts.uri);
+        self.note_planned(&lookup);
+        let may_push = may_reach(&lookup.config, &asked);
         let handled = match lookup.method {
             _ if reads => lookup.handle(&self.cache).await,
             _ if lookup.target.kind.is_registry() && !may_push => {
@@ -412,7 +428,8 @@ impl Client {
                 );
             }
             _ if lookup.config.offline => {
-                let text = format!("{}: the proxy is offline, and asks no upstream", lookup.target.url);
+                let who = if lookup.config.replays { "a replay" } else { "the proxy is offline, and" };
+                let text = format!("{}: {who} asks no upstream", lookup.target.url);
                 return (own(StatusCode::GATEWAY_TIMEOUT, text, None), meter::Result::Error);
             }
             _ => Handled::Forward(Forward::Method),
@@ -446,21 +463,46 @@ impl Client {
         *self.noting.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(note));
     }
 
-    /// The same of a request that may be answered with what is stored; `may_fly`: it may be stored
-    /// only now.
-    fn note_lookup(&self, lookup: &Lookup, may_fly: bool) {
-        if lookup.method == Method::GET {
-            // Only who takes notes waits for a fetch.
-            let flight = (may_fly && self.visit.is_some()).then(|| lookup.flight_key());
-            self.note(Note { key: lookup.key.clone(), flight, stored: None });
+    /// The same of a request that may be answered with what is stored. Of a HEAD, only that there
+    /// is nothing is told.
+    fn note_lookup(&self, lookup: &Lookup) {
+        let heads = lookup.method == Method::HEAD;
+        if heads || lookup.method == Method::GET {
+            self.note(Note { heads, ..Note::of(lookup.key.clone()) });
         }
     }
 
-    /// What the response is of, where it gives something: the body, or that it is still the same.
+    /// Notes what else is known of it: where it is stored, and that it may be stored only now.
+    fn note_planned(&self, lookup: &Lookup) {
+        if let Some(note) = self.noting.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            note.key = lookup.key.clone();
+            // Only who takes notes waits for a fetch.
+            note.flight = self.visit.is_some().then(|| lookup.flight_key());
+            note.changes = lookup.ruling.freshness != Freshness::Forever || lookup.ruling.generations > 0;
+        }
+    }
+
+    /// What the response is of, where it gives something: the body, that it is still the same, or
+    /// that there is none.
     fn noted(&self, response: &mut Response<Body>) -> Option<Box<Note>> {
-        let status = response.status();
-        let mut note = self.noting.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        note.stored = response.extensions_mut().remove::<Arc<StoredResponse>>();
-        (status.is_success() || status == StatusCode::NOT_MODIFIED).then_some(note)
+        let note = self.noting.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let origin = response.extensions_mut().remove::<MadeFrom>();
+        note.answered(response.status(), origin).map(Box::new)
+    }
+
+    /// The answer, or that there is nothing, where a record says so: what is not in it otherwise
+    /// would make a client try again.
+    fn or_absent(
+        &self,
+        key: &PackageKey,
+        answered: (Response<Body>, meter::Result),
+    ) -> (Response<Body>, meter::Result) {
+        let absent =
+            self.cache.shelf.absent(key).filter(|_| answered.0.status() == StatusCode::GATEWAY_TIMEOUT);
+        let Some(status) = absent.and_then(|status| StatusCode::from_u16(status).ok()) else {
+            return answered;
+        };
+        let text = format!("{}: there was none when this was recorded", key.url);
+        (own(status, text, Some(&CacheStatus::default())), meter::Result::Hit)
     }
 }

@@ -7,13 +7,14 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use storekit::{Given, PackageEntry, StoredResponse};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::cache::Cache;
-use crate::error::{Error, Result};
-use crate::observe::record::{Given, Object, Record, Recorder, Visit};
+use crate::error::{Error, Result, explained};
+use crate::observe::record::{Object, Record, Recorder, Visit};
 use crate::server::listener::Listener;
 use crate::server::{Control, admit};
 
@@ -100,17 +101,43 @@ async fn stored(cache: &Cache, objects: &[Object]) {
     }
 }
 
-/// The objects with what the store knows of them, sorted by URL.
+/// The objects with what the store knows of them, sorted.
 async fn told(cache: Arc<Cache>, objects: Vec<Object>) -> Vec<Given> {
     let tell = move || {
         let packages = cache.store.packages();
+        let keep = |entry: &PackageEntry, stored: &StoredResponse| keep(&cache, entry, stored);
         let given = |object: Object| {
             let entry = packages.get(object.key()).ok().flatten();
-            object.given(entry.as_ref())
+            object.given(entry.as_ref(), keep)
         };
-        let mut all: Vec<_> = objects.into_iter().map(given).collect();
-        all.sort_by(|one, other| (&one.url, &one.entry).cmp(&(&other.url, &other.entry)));
+        let mut all: Vec<_> = objects.into_iter().flat_map(given).collect();
+        all.sort_by_cached_key(Given::place);
         all
     };
     tokio::task::spawn_blocking(tell).await.unwrap_or_default()
+}
+
+/// Keeps an answer beside what stands under its URL, which may be another one tomorrow. Where the
+/// entry is that keeps it; `None` where it cannot be kept.
+fn keep(cache: &Cache, entry: &PackageEntry, stored: &StoredResponse) -> Option<String> {
+    let key = entry.key.given(&stored.digest);
+    let is_it = |it: &StoredResponse| it.digest == stored.digest && it.selecting == stored.selecting;
+    let standing = cache.store.packages().get(&key).ok().flatten();
+    if standing.is_some_and(|entry| entry.responses.iter().any(is_it)) {
+        cache.store.packages().touch(&key);
+        return Some(key.path());
+    }
+    let change = |kept: &mut PackageEntry| {
+        (kept.name, kept.package_version, kept.architecture) =
+            (entry.name.clone(), entry.package_version.clone(), entry.architecture.clone());
+        kept.responses.push(stored.clone());
+    };
+    match cache.shelf.change(&key, &[], change) {
+        Ok(()) => Some(key.path()),
+        Err(error) => {
+            let (url, why) = (&entry.key.url, explained(&error));
+            cache.outside.warning(&format!("what was given of {url} cannot be kept: {why}"));
+            None
+        }
+    }
 }

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CONNECTION, DATE, LOCATION, SET_COOKIE, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
-use storekit::StoredResponse;
 
 use crate::cache::{self, Cache};
 use crate::config::Config;
@@ -40,8 +39,6 @@ pub(crate) struct Hit {
     pub(crate) file: Arc<File>,
     /// How long that is.
     pub(crate) size: u64,
-    /// What is stored of it.
-    pub(crate) stored: Arc<StoredResponse>,
 }
 
 /// The answer to the request, if it is at hand.
@@ -68,8 +65,7 @@ pub(crate) fn find(cache: &Cache, config: &Arc<Config>, plain: &SimpleRequest<'_
     if remembered.is_none() {
         cache.places.keep(plain.target, &place);
     }
-    let stored = Arc::clone(&found.stored);
-    Some(Hit { place, head, file, size: stored.size, stored })
+    Some(Hit { place, head, file, size: found.stored.size })
 }
 
 /// Where the answer would be stored, if it may be asked for here.

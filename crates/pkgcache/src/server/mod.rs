@@ -33,6 +33,7 @@ use crate::server::client::Client;
 use crate::server::drain::drain;
 use crate::server::event_counts::EventCounts;
 use crate::server::listener::{Inherited, Listener};
+use crate::store::replayed::Replayed;
 use crate::wire::crowd::Entry;
 use crate::wire::guard::Guard;
 use crate::wire::peer::Peer;
@@ -126,6 +127,28 @@ impl Server {
         }
         let listener = Listener::bind(&config.listen, config.socket_mode).await?;
         Ok(Self::on(cache, vec![listener]))
+    }
+
+    /// Serves what a record names, as it was given, and nothing else, at an address of this
+    /// machine's own.
+    ///
+    /// # Errors
+    /// As [`Self::bind`].
+    pub fn replaying(
+        listener: std::net::TcpListener,
+        config: Config,
+        store: Store,
+        outside: Arc<dyn Outside>,
+        replayed: Replayed,
+    ) -> Result<Self> {
+        let failed = |source| Error::System { doing: "listen for a replay", source };
+        let listen = Listen::Net(listener.local_addr().map_err(failed)?);
+        listener.set_nonblocking(true).map_err(failed)?;
+        let listener = Listener::Net(tokio::net::TcpListener::from_std(listener).map_err(failed)?);
+        // No bucket either: it may have what was not given.
+        let config = Config { listen, offline: true, replays: true, remote: None, ..config };
+        let cache = Cache::new(config, store, outside)?.replaying(replayed);
+        Ok(Self::on(Arc::new(cache), vec![listener]))
     }
 
     /// Listens on sockets that the process was given, in the place of what the configuration says.

@@ -11,6 +11,7 @@ pub(crate) mod head;
 pub(crate) mod positioned;
 pub(crate) mod recent;
 pub(crate) mod recent_targets;
+pub(crate) mod replayed;
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -31,10 +32,12 @@ use storekit::{
 use tokio::task::spawn_blocking;
 
 use crate::error::Result;
+use crate::observe::trace;
 use crate::observe::uses::Wanted;
 use crate::response::stored_head::Answer;
 use crate::store::head::Head;
 use crate::store::recent::Recent;
+use crate::store::replayed::Replayed;
 
 /// Entries that are kept in memory.
 const ENTRIES: usize = 2048;
@@ -61,7 +64,8 @@ pub(crate) struct Spot {
 /// What is stored under a key.
 #[derive(Debug)]
 pub(crate) struct Known {
-    state: FileState,
+    /// The state of the file that it was read from, if it was.
+    state: Option<FileState>,
     stamped: AtomicI64,
     /// The responses, the newest first.
     pub(crate) responses: Vec<Shelved>,
@@ -99,6 +103,8 @@ pub(crate) struct Shelf {
     /// A task that hashes a body holds one of these, so that no other hashes it at the same time.
     hashing: [tokio::sync::Mutex<()>; 16],
     commit: Mutex<()>,
+    /// All that there is, where a record is replayed.
+    replayed: Option<Replayed>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -116,7 +122,26 @@ impl Shelf {
             sound: Mutex::new(Recent::new(SOUND)),
             hashing: Default::default(),
             commit: Mutex::default(),
+            replayed: None,
         }
+    }
+
+    /// With what a record names, and nothing else.
+    #[must_use]
+    pub(crate) fn replaying(self, replayed: Replayed) -> Self {
+        Self { replayed: Some(replayed), ..self }
+    }
+
+    /// Whether a record is replayed.
+    #[must_use]
+    pub(crate) fn is_replayed(&self) -> bool {
+        self.replayed.is_some()
+    }
+
+    /// The status with which it was said, as a record has it, that there is nothing under the key.
+    #[must_use]
+    pub(crate) fn absent(&self, key: &PackageKey) -> Option<u16> {
+        self.replayed.as_ref()?.absent(key)
     }
 
     /// Where what belongs to the key is stored.
@@ -135,24 +160,37 @@ impl Shelf {
     /// What is stored there.
     #[must_use]
     pub(crate) fn find_at(&self, spot: &Spot) -> Option<Arc<Known>> {
+        let known = match &self.replayed {
+            Some(replayed) => replayed.find(&spot.digest),
+            None => self.find_stored(spot),
+        };
+        trace::looked_at(&spot.key, || {
+            known.iter().flat_map(|known| &known.responses).map(|it| Arc::clone(&it.stored)).collect()
+        });
+        known
+    }
+
+    fn find_stored(&self, spot: &Spot) -> Option<Arc<Known>> {
         let Ok(metadata) = fs::metadata(&spot.path) else {
             lock(&self.entries).remove(&spot.digest);
             return None;
         };
         let state = FileState::seen(&metadata);
         if let Some(known) =
-            lock(&self.entries).get(&spot.digest).filter(|known| known.state.is_still(&state))
+            lock(&self.entries).get(&spot.digest).filter(|it| it.state.is_some_and(|it| it.is_still(&state)))
         {
             return Some(known);
         }
         let entry = self.packages.get(&spot.key).ok()??;
-        let known = Arc::new(Known::new(state, metadata.mtime(), entry));
+        let known = Arc::new(Known::new(Some(state), metadata.mtime(), entry));
         lock(&self.entries).insert(spot.digest, Arc::clone(&known));
         Some(known)
     }
 
     /// Notes that the entry was used.
     pub(crate) fn touch(&self, key: &PackageKey, known: &Known, now: i64) {
+        // What is replayed was stamped when it was read.
+        let Some(_) = known.state else { return };
         let last = known.stamped.load(Ordering::Relaxed);
         if (now - last >= STAMP_EVERY || last > now) && known.stamped.swap(now, Ordering::Relaxed) == last {
             self.packages.touch(key);
@@ -164,6 +202,9 @@ impl Shelf {
     /// # Errors
     /// I/O errors.
     pub(crate) async fn body(&self, digest: &Digest) -> Result<FoundBody> {
+        if self.replayed.as_ref().is_some_and(|replayed| !replayed.has_body(digest)) {
+            return Ok(FoundBody::Gone);
+        }
         if let Some(file) = self.sound_now(digest)? {
             return Ok(FoundBody::Sound(file));
         }
@@ -257,6 +298,10 @@ impl Shelf {
         leases: &[Lease],
         change: impl FnOnce(&mut PackageEntry),
     ) -> Result<()> {
+        if let Some(replayed) = &self.replayed {
+            replayed.change(key, change);
+            return Ok(());
+        }
         let _commit = lock(&self.commit);
         // One that cannot be read is replaced.
         let standing = self.packages.get(key).ok().flatten();
@@ -312,6 +357,9 @@ impl Shelf {
 
     /// Forgets what is stored under the key.
     pub(crate) fn forget(&self, key: &PackageKey) {
+        if let Some(replayed) = &self.replayed {
+            return replayed.forget(key);
+        }
         let _commit = lock(&self.commit);
         lock(&self.entries).remove(&key.digest());
         // One that cannot be removed was not believed for long anyway: it is asked about again.
@@ -326,7 +374,7 @@ impl Shelved {
 }
 
 impl Known {
-    fn new(state: FileState, stamped: i64, entry: PackageEntry) -> Self {
+    fn new(state: Option<FileState>, stamped: i64, entry: PackageEntry) -> Self {
         let responses: Vec<_> = entry.responses.into_iter().filter_map(Shelved::new).collect();
         let heads = responses.iter().map(|_| Mutex::default()).collect();
         Self { state, stamped: AtomicI64::new(stamped), responses, heads }

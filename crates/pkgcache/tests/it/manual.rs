@@ -7,7 +7,10 @@ use crate::support::session;
 #[test]
 fn the_manual_is_as_it_was() {
     let mut manual = String::new();
-    let commands = ["serve", "run", "detect", "env", "ls", "info", "rm", "refresh", "verify"];
+    let commands = [
+        "serve", "run", "record", "replay", "export", "import", "detect", "env", "ls", "info", "rm",
+        "refresh", "verify",
+    ];
     let helps = commands.iter().map(|command| vec![*command, "--help"]);
     for args in std::iter::once(vec!["--help"]).chain(helps) {
         let text = Ran::of(session().command("").args(&args)).ok().stdout();

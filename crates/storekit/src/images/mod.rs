@@ -6,6 +6,7 @@
 //! Deliberately absent: the bytes of layers, which are only blobs here, and what may be removed.
 
 pub mod entry;
+pub mod fetched;
 pub(crate) mod index;
 pub(crate) mod index_file;
 pub(crate) mod listing;

@@ -23,6 +23,9 @@ pub const CAP: u64 = 1 << 20;
 /// No entry holds more responses; the oldest go.
 pub const MOST_RESPONSES: usize = 32;
 
+/// Behind a URL, and before the hex digits of a digest: an answer that a command was given.
+const GIVEN: &str = "#given=";
+
 /// Under what a response is stored.
 ///
 /// The same URL asked with different credentials, where the answers are private, has different
@@ -181,6 +184,26 @@ impl PackageKey {
             None => Digest::of(self.url.as_bytes()),
             Some(scope) => Digest::of(format!("{} {scope}", self.url).as_bytes()),
         }
+    }
+
+    /// Under what an answer with this body is kept for the record of a command that was given it,
+    /// whatever the upstream says since: no request has a fragment.
+    #[must_use]
+    pub fn given(&self, digest: &Digest) -> Self {
+        Self { url: format!("{}{GIVEN}{}", self.url, digest.hex()), ..self.clone() }
+    }
+
+    /// The digest of the body that is kept under such a URL; `None` of any other.
+    #[must_use]
+    pub fn given_in(url: &str) -> Option<Digest> {
+        url.rsplit_once(GIVEN).and_then(|(_, hex)| Digest::from_hex(hex))
+    }
+
+    /// Under what that stands which a command was given: the key without that it is kept.
+    #[must_use]
+    pub fn of_given(&self) -> Self {
+        let url = self.url.rsplit_once(GIVEN).map_or(self.url.as_str(), |(url, _)| url);
+        Self { url: url.to_owned(), ..self.clone() }
     }
 
     /// What events call the entry.

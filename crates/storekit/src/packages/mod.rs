@@ -125,6 +125,22 @@ impl Packages {
         Ok(Some(PackageEntry::parse(&bytes, &path)?).filter(|entry| entry.key.is(key)))
     }
 
+    /// What is stored in the entry file of this path below [`Packages::entries`]. A path that no
+    /// entry has, or an entry that belongs elsewhere, counts as none.
+    ///
+    /// # Errors
+    /// As [`Packages::get`].
+    pub fn get_at(&self, path: &str) -> Result<Option<PackageEntry>> {
+        let is_plain = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains('\0');
+        if path.split('/').count() != 3 || !path.split('/').all(is_plain) {
+            return Ok(None);
+        }
+        let path_of_file = self.entries().join(path);
+        let Some(bytes) = replace::read_capped(&path_of_file, CAP)? else { return Ok(None) };
+        let entry = PackageEntry::parse(&bytes, &path_of_file)?;
+        Ok(Some(entry).filter(|entry| entry.key.path() == path))
+    }
+
     /// Writes the entry; without responses, removes it. `leases` hold the bodies until it stands.
     /// Older responses whose bodies a collector took meanwhile are left out.
     ///
@@ -364,6 +380,10 @@ mod tests {
             fs::copy(packages.path(&entry.key), packages.path(&other)).unwrap()
         });
         assert!(packages.get(&other).unwrap().is_none(), "another URL's answer was taken");
+        assert_eq!(packages.get_at(&entry.key.path()).unwrap().unwrap(), entry);
+        for path in ["../../CACHEDIR.TAG", &other.path(), "up/..", "", &format!("x/{}", entry.key.path())] {
+            assert!(packages.get_at(path).unwrap().is_none(), "{path} was read");
+        }
         packages.remove(&entry.key).unwrap();
         packages.remove(&entry.key).unwrap();
         assert!(packages.get(&entry.key).unwrap().is_none());

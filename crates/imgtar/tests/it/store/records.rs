@@ -7,9 +7,10 @@ use crate::kit::session::Session;
 /// A record of these objects, as pkgcache writes it.
 fn record(session: &Session, complete: bool, names: &[&str]) {
     let head = format!("{{\"version\":1,\"time\":\"2026-01-02T03:04:05Z\",\"complete\":{complete}}}\n");
+    let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
     let line = |name: &&str| {
         format!(
-            "{{\"url\":\"https://h.example/{name}\",\"ecosystem\":\"npm\",\"name\":\"{name}\",\"digest\":\"sha256:0123456789abcdef\",\"bytes\":1500}}\n"
+            "{{\"url\":\"https://h.example/{name}\",\"ecosystem\":\"npm\",\"name\":\"{name}\",\"digest\":\"{digest}\",\"bytes\":1500}}\n"
         )
     };
     session.write("record", head + &names.iter().map(line).collect::<String>());
@@ -51,6 +52,15 @@ fn what_a_build_fetched_is_kept_beside_its_image() {
     session.run("pack k d --packages record --force").ok();
     assert_eq!(told(), (names(&["d"]), true));
     session.run("info k --packages").ok().says("1 object, 1.50kB\n");
+    // What was not there, and what the cache alone needed, is no part of the image.
+    let text = fs::read_to_string(session.path("record")).unwrap().replace("\"version\":1", "\"version\":2");
+    let more = "{\"url\":\"https://h.example/no\",\"ecosystem\":\"npm\",\"status\":404}\n\
+        {\"url\":\"https://h.example/index\",\"ecosystem\":\"npm\",\"bytes\":9,\"needed\":true}\n";
+    session.write("record", text + more);
+    session.run("pack k d --packages record --force").ok();
+    let table = session.run("info k --packages").ok().says("1 object, 1.50kB; 1 more was not there\n");
+    assert!(!table.stdout().contains("/no") && !table.stdout().contains("/index"), "{table}");
+    assert_eq!(session.run("info k --packages --json").ok().rows().len(), 4);
     // It goes with the image, and of a save without one nothing is known.
     session.run("rm k").ok();
     session.run("pack k d").ok();
@@ -121,8 +131,8 @@ fn a_hostile_record_is_an_error_and_no_more() {
             session.run(&format!("info k --packages {more}")).ends(3).says("the record of what `k` fetched");
         }
     }
-    fs::write(&file, head.replace(":1,", ":2,") + "}\n").unwrap();
-    session.run("info k --packages").ends(2).says("version 2");
+    fs::write(&file, head.replace(":1,", ":3,") + "}\n").unwrap();
+    session.run("info k --packages").ends(2).says("version 3");
     // Numbers without measure, and what a terminal would obey.
     let most = u64::MAX;
     let line = format!("{{\"url\":\"u\\u001b[2J\",\"bytes\":{most}}}\n");

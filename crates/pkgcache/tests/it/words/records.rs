@@ -7,7 +7,7 @@ use larder_tests::{Part, Ran, Session, have};
 use serde_json::{Value, json};
 use storekit::Digest;
 
-use crate::support::{Origin, session};
+use crate::support::{Origin, Request, answer, session};
 
 const FRESH: &str = "cache-control: max-age=600";
 
@@ -75,7 +75,7 @@ fn what_a_command_was_given_is_on_record() {
     let first = Ran::of(&mut run(&session, &origin, "one", get)).ok();
     assert_eq!(first.stderr(), "pkgcache: 1 hit, 4 misses, 12B from upstream, 4B saved\n");
     let (head, objects) = record(&session, "one");
-    assert_eq!((&head["version"], &head["objects"], &head["bytes"]), (&json!(1), &json!(3), &json!(12)));
+    assert_eq!((&head["version"], &head["objects"], &head["bytes"]), (&json!(2), &json!(3), &json!(12)));
     assert_eq!((&head["left_out"], &head["complete"]), (&json!(0), &json!(true)));
     assert_eq!(paths(&session, "one", &origin), ["/x", "/y", "/z"]);
     let mut first_of_all = objects[0].clone();
@@ -84,6 +84,9 @@ fn what_a_command_was_given_is_on_record() {
     let entry = first_of_all.as_object_mut().unwrap().remove("entry").unwrap();
     let entry = session.store().join("packages/entries").join(entry.as_str().unwrap());
     assert!(std::fs::read_to_string(&entry).unwrap().contains("/x\""), "{entry}");
+    let kept = first_of_all.as_object_mut().unwrap().remove("kept").unwrap();
+    let kept = session.store().join("packages/entries").join(kept.as_str().unwrap());
+    assert!(std::fs::read_to_string(&kept).unwrap().contains("/x#given="), "{kept}");
     let digest = Digest::of(b"body");
     let expected =
         json!({ "url": format!("{}/x", origin.url()), "ecosystem": "generic", "digest": digest, "bytes": 4 });
@@ -207,4 +210,56 @@ fn a_download_that_outlives_its_command_is_no_harm() {
     assert_eq!(paths(&session, "slow", &slow), ["/slow"], "{ran}");
     let object = &record(&session, "slow").1[0];
     assert!(object["bytes"] == 4 && object.get("digest").is_none(), "{object}");
+}
+
+#[test]
+fn a_replay_gives_what_was_given_and_what_was_not_there_is_not_there_again() {
+    if !have(&[Part::Curl]) {
+        return;
+    }
+    let script = |request: &Request, stream: &mut std::net::TcpStream| {
+        let status = if request.path.starts_with("/none") { 404 } else { 200 };
+        drop(stream.write_all(&answer(status, FRESH, request.path.as_bytes())));
+    };
+    let (origin, session) = (Origin::new(script), session());
+    let get = |paths: &str| {
+        format!(
+            "for path in {paths}; do curl -s -o /dev/null -w '%{{http_code}}\\n' \"$LARDER_PKGCACHE_URL/a/$path\"; done; echo $LARDER_PKGCACHE_URL"
+        )
+    };
+    let replay = |record: &str, paths: &str| {
+        let mut replay = session.command(&format!("replay {record} --as one"));
+        replay.arg("--upstream").arg(format!("a={}", origin.url()));
+        Ran::of(replay.args(["--", "sh", "-c", &get(paths)]))
+    };
+    let first = Ran::of(&mut run(&session, &origin, "one", &get("x none z?s=1"))).ok();
+    let absent = record(&session, "one").1.into_iter().find(|it| it["status"] == 404).unwrap();
+    assert!(absent["url"].as_str().unwrap().ends_with("/none") && absent["entry"].is_string(), "{absent}");
+    let asked = origin.count("GET", "/");
+    let again = replay("one.ndjson", "x none z?s=1").ok();
+    let codes = |ran: &Ran| {
+        let lines = ran.stdout();
+        lines.lines().map(|line| line.rsplit(' ').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    // At the same address, too.
+    assert_eq!(codes(&again), codes(&first), "{again}");
+    let other = replay("one.ndjson", "x y z?s=2").ok();
+    assert_eq!(codes(&other)[..3], ["200", "504", "504"], "{other}");
+    assert!(other.stderr().contains("2 requests could not be served"), "{other}");
+    assert!(other.stderr().contains("/y: it is not in the record that is replayed"), "{other}");
+    assert_eq!(origin.count("GET", "/"), asked, "a replay asked");
+    // What is not stored any more is named before anything is run.
+    let digest = Digest::of(b"/x").hex();
+    std::fs::remove_file(session.store().join("packages/blobs/sha256").join(digest)).unwrap();
+    let lost = replay("one.ndjson", "x").ends(1);
+    assert!(lost.stderr().contains("/x: it is not stored") && lost.stdout().is_empty(), "{lost}");
+    // Paths in a record lead nowhere else, and what is not one is said.
+    let text = std::fs::read_to_string(session.path("one.ndjson")).unwrap();
+    session.write("bad.ndjson", text.replace("\"kept\":\"", "\"kept\":\"../../../"));
+    replay("bad.ndjson", "x").ends(1);
+    session.write("old.ndjson", text.replace("\"version\":2", "\"version\":1"));
+    replay("old.ndjson", "x").ends(2).says("record anew");
+    session.write("new.ndjson", text.replace("\"version\":2", "\"version\":9"));
+    replay("new.ndjson", "x").ends(2).says("it is of version 9");
+    replay("larder.toml", "x").ends(2).says("is not a record");
 }
