@@ -135,8 +135,9 @@ enum Job {
     /// keep-private = true, heuristic-freshness = true, mirrors = ["URL"], next-on-404 = true,
     /// credentials = "FILE", max-requests = 50, sumdb = "KEY URL", no-sumdb = ["GLOB"] }`;
     /// registries as `[pkgcache.registry]`, with `NAME = { url = "URL", tokens-from = "HOST" }`.
-    /// Only there: `socket-mode`, `max-connections-per-client`, `ttl`, `stale-window` (a stored copy stands in for an upstream that fails for 7d beyond that; a 404 of an index
-    /// counts as a failure, a 410 does not), `max-connections` (16384, and no more than three
+    /// Only there: `socket-mode`, `max-connections-per-client`, `ttl`, `stale-window` (a stored
+    /// copy stands in for an upstream that fails for 7d beyond that; a 404 of an index counts as a
+    /// failure, a 410 does not), `max-connections` (16384, and no more than three
     /// quarters of the files that may be open), `head-time` (a request's head has to come within
     /// 20s), `idle-time` (a connection on which the client lets nothing move is closed, 300s),
     /// `answer-time` (an upstream has to say something within 60s, from the end of the request's
