@@ -1,5 +1,5 @@
 //! How well the caches did, by day: what bakes found and where, what they had to build, and what
-//! package clients were served; and of which images and sources ([`parts`]). Pure.
+//! package clients were served; and of which images and sources (`parts`). Pure.
 
 mod parts;
 
