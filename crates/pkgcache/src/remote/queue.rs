@@ -182,9 +182,13 @@ impl Remote {
         let read = spawn_blocking(move || packages.get(&wanted).ok().flatten()).await;
         let ours = read.ok().flatten().unwrap_or_else(|| PackageEntry::new(key.clone()));
         let theirs = self.entry(key, self.deadline()).await?;
-        let standing = theirs.as_ref().map(|it| it.responses.clone()).unwrap_or_default();
-        let mut joined = self.joined(&ours.responses, &standing);
-        if joined == standing {
+        let mut standing = theirs.as_ref().map(|it| it.responses.clone()).unwrap_or_default();
+        let all = standing.len();
+        // A body that was refused is gone, or wrong: ours takes its place, though it be told of in
+        // the same words.
+        standing.retain(|it| !self.is_refused(&it.digest));
+        let mut joined = joined(&ours.responses, &standing);
+        if joined == standing && standing.len() == all {
             return Ok(());
         }
         let mut lost = Vec::new();
@@ -204,22 +208,6 @@ impl Remote {
         self.bucket.put(&path, body, false, Some(self.deadline())).await?;
         add(&self.counts.remote_stored, 1);
         Ok(())
-    }
-
-    /// The newest of each kind: ours, and theirs without what was refused there.
-    fn joined(&self, ours: &[StoredResponse], theirs: &[StoredResponse]) -> Vec<StoredResponse> {
-        let mut newest: BTreeMap<_, &StoredResponse> = BTreeMap::new();
-        let theirs = theirs.iter().filter(|it| !self.is_refused(&it.digest));
-        for it in theirs.chain(ours).filter(|it| it.part.is_none()) {
-            let kind = (it.vary.clone(), it.selecting.clone());
-            let standing = newest.entry(kind).or_insert(it);
-            if it.received > standing.received {
-                *standing = it;
-            }
-        }
-        let mut joined: Vec<_> = newest.into_values().cloned().collect();
-        joined.sort_by_key(|it| std::cmp::Reverse(it.received));
-        joined
     }
 
     /// Waits until all is written, or the time is over; says what is left then.
@@ -242,4 +230,19 @@ impl Remote {
                 .warning(&format!("not written to {place} before the end: what was fetched of {left}"));
         }
     }
+}
+
+/// The newest of each kind of both.
+fn joined(ours: &[StoredResponse], theirs: &[StoredResponse]) -> Vec<StoredResponse> {
+    let mut newest: BTreeMap<_, &StoredResponse> = BTreeMap::new();
+    for it in theirs.iter().chain(ours).filter(|it| it.part.is_none()) {
+        let kind = (it.vary.clone(), it.selecting.clone());
+        let standing = newest.entry(kind).or_insert(it);
+        if it.received > standing.received {
+            *standing = it;
+        }
+    }
+    let mut joined: Vec<_> = newest.into_values().cloned().collect();
+    joined.sort_by_key(|it| std::cmp::Reverse(it.received));
+    joined
 }

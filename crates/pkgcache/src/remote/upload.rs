@@ -34,7 +34,8 @@ impl Remote {
         }
         let path = blob_path(&digest);
         let there = self.bucket.head(&path, self.deadline()).await?;
-        if there.is_none_or(|head| head.size != Some(size)) {
+        // One that was refused may be there still.
+        if self.is_refused(&digest) || there.is_none_or(|head| head.size != Some(size)) {
             // No collection takes it meanwhile.
             let blobs = self.packages.blobs();
             let Ok(Some(lease)) = blobs.lease(&digest) else { return Ok(false) };

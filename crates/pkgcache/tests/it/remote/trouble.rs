@@ -108,6 +108,7 @@ fn a_bucket_that_lies_is_found_out_and_what_was_wrong_is_replaced() {
         assert_eq!(node.metric("pkgcache_remote_wrong_total"), 2);
         between.set(Fault::None);
         // What it fetched instead is in the bucket again, as it has to be.
+        wrote(&node, 2);
         until("it is written again", || {
             [SMALL, LARGE]
                 .iter()
