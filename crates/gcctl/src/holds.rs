@@ -5,13 +5,14 @@
 //! fetched"). A base that is not stored is not held; one that is stored is not built again, so what
 //! it was built from is not looked at.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use globset::{Glob, GlobSet, GlobSetBuilder};
+use globset::GlobMatcher;
 use jiff::Timestamp;
 use storekit::{Digest, Entry, Fetched, Images, Key, PackageKey, Pins, Remark};
 
 use crate::error::Result;
+use crate::limits::scoped::pattern;
 use crate::packages::View;
 use crate::snapshot::Image;
 
@@ -53,7 +54,7 @@ pub(crate) fn bases(manifest: &[u8]) -> Vec<Base> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Holds {
     keys: BTreeSet<Key>,
-    patterns: GlobSet,
+    patterns: Patterns,
     /// Manifests, indexes and configs of images that a rebuild needs.
     digests: HashSet<Digest>,
     /// Packages that a rebuild needs.
@@ -69,8 +70,8 @@ impl Holds {
     /// Pins, manifests or records that cannot be read.
     pub(crate) fn read(images: &Images, now: Timestamp) -> Result<Self> {
         let pins = images.all_pins()?;
-        let mut holds = Self { patterns: globs(pins.patterns.iter(), now, false), ..Self::default() };
-        let closed = globs(pins.patterns.iter(), now, true);
+        let mut holds = Self { patterns: Patterns::of(&pins.patterns, now, false), ..Self::default() };
+        let closed = Patterns::of(&pins.patterns, now, true);
         let mut closures = Vec::new();
         if !closed.is_empty() {
             let meant = images.list()?.into_iter().filter(|it| is_like(&closed, &it.key, &it.entry));
@@ -117,7 +118,7 @@ impl Holds {
         let own = image.origin.image.iter().map(Remark::as_str);
         let names = own.chain(image.names.iter().map(String::as_str)).chain([image.key.as_str()]);
         self.keys.contains(&image.key)
-            || is_any_like(&self.patterns, names)
+            || self.patterns.hold(names)
             || self.digests.contains(&image.digest)
             || (!self.digests.is_empty() && image.blobs.iter().any(|it| self.digests.contains(it)))
     }
@@ -166,29 +167,41 @@ impl Holds {
     }
 }
 
-fn globs<'a>(
-    patterns: impl Iterator<Item = (&'a String, &'a storekit::Pin)>,
-    now: Timestamp,
-    closed: bool,
-) -> GlobSet {
-    let mut set = GlobSetBuilder::new();
-    for (pattern, _) in patterns.filter(|(_, pin)| pin.holds_at(now) && (pin.closure || !closed)) {
-        // One that is none, which only a hand can have written, holds nothing.
-        if let Ok(glob) = Glob::new(pattern) {
-            set.add(glob);
+/// The patterns of pins that hold.
+#[derive(Clone, Debug, Default)]
+struct Patterns {
+    all: Vec<GlobMatcher>,
+    /// Whether there is one that cannot be read, which a hand or another version has written. It
+    /// may mean any image, so it holds every one.
+    holds_all: bool,
+}
+
+impl Patterns {
+    /// Those that hold `now`; of `closed` ones, those that hold what a rebuild needs.
+    fn of(pins: &BTreeMap<String, storekit::Pin>, now: Timestamp, closed: bool) -> Self {
+        let mut patterns = Self::default();
+        for (text, _) in pins.iter().filter(|(_, pin)| pin.holds_at(now) && (pin.closure || !closed)) {
+            match pattern(text) {
+                Ok(glob) => patterns.all.push(glob.compile_matcher()),
+                Err(_) => patterns.holds_all = true,
+            }
         }
+        patterns
     }
-    set.build().unwrap_or_default()
+
+    fn is_empty(&self) -> bool {
+        self.all.is_empty() && !self.holds_all
+    }
+
+    fn hold<'a>(&self, mut names: impl Iterator<Item = &'a str>) -> bool {
+        self.holds_all || names.any(|name| self.all.iter().any(|pattern| pattern.is_match(name)))
+    }
 }
 
-fn is_any_like<'a>(patterns: &GlobSet, mut names: impl Iterator<Item = &'a str>) -> bool {
-    !patterns.is_empty() && names.any(|name| patterns.is_match(name))
-}
-
-fn is_like(patterns: &GlobSet, key: &Key, entry: &Entry) -> bool {
+fn is_like(patterns: &Patterns, key: &Key, entry: &Entry) -> bool {
     let own = entry.origin.image.iter().map(Remark::as_str);
     let names = own.chain(entry.names.iter().map(String::as_str));
-    is_any_like(patterns, names.chain([key.as_str()]))
+    patterns.hold(names.chain([key.as_str()]))
 }
 
 #[cfg(test)]

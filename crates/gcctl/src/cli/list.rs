@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use gcctl::commands::Listing;
+use gcctl::limits::scoped::pattern;
 use gcctl::show::files::FileKind;
 use gcctl::show::ls::{Filter, Sort};
 use globset::Glob;
@@ -15,7 +16,7 @@ pub(super) struct ListArgs {
     /// Only those whose name, key, URL or path is like this: `app:*`
     ///
     /// `*` stands for any characters, `?` for one, `{a,b}` for either.
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
     name: Option<Glob>,
     /// Only packages of this ecosystem: apt, cargo, dnf, huggingface, npm, oci, ollama, python or
     /// generic

@@ -82,17 +82,40 @@ pub fn together(near: Vec<Limit>, far: Vec<Limit>) -> Vec<Limit> {
     all
 }
 
-/// The pattern, ready to be matched.
+/// No pattern is longer, in bytes; names of images and packages are not either.
+const LONGEST: usize = 1024;
+/// No pattern has more alternatives in braces, which may stand in one another.
+const BRACES: usize = 32;
+
+/// The pattern, ready to be matched: what this gives, globset can compile.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn pattern(text: &str) -> Result<Glob, String> {
+    if text.len() > LONGEST {
+        return Err(format!("a pattern of names has at most {LONGEST} bytes, not {}", text.len()));
+    }
+    let braces = text.bytes().filter(|byte| *byte == b'{').count();
+    if braces > BRACES {
+        return Err(format!("a pattern of names has at most {BRACES} `{{`, not {braces}"));
+    }
     Glob::new(text).map_err(|error| format!("`{text}` is no pattern of names: {}", error.kind()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_compiled_is_not_a_pattern() {
+        let nested = |depth: usize| format!("{}x{}", "{a,".repeat(depth), "}".repeat(depth));
+        for text in [nested(33), nested(150_000), "?".repeat(1025), "[".to_owned()] {
+            assert!(pattern(&text).is_err(), "{} bytes", text.len());
+        }
+        for text in [nested(32), "?".repeat(1024), "app-*".to_owned()] {
+            assert!(!pattern(&text).unwrap().compile_matcher().is_match("/"), "{} bytes", text.len());
+        }
+    }
 
     fn limits(texts: &[&str]) -> Vec<Limit> {
         texts.iter().map(|text| text.parse().unwrap()).collect()

@@ -3,6 +3,8 @@
 //! Touches no disk and reads no clock. What goes is deleted at once, and never counts as trash:
 //! packages can be fetched again. What is held never goes.
 
+use std::cmp::Reverse;
+
 use super::{Going, Packages, View};
 use crate::limits::Why;
 
@@ -42,13 +44,17 @@ impl Most {
 }
 
 impl<'a> Choice<'a> {
-    /// Those go first whose turn is the least; of equal ones, the first in the list.
-    pub(crate) fn new<T: Ord>(packages: &'a Packages, turn: impl Fn(View<'a>) -> T) -> Self {
-        let all = (0..).take(packages.len()).filter(|place| !packages.held.contains(place));
-        let turn = |place: u32| Some((turn(packages.get(place as usize)?), place));
-        let mut turns: Vec<_> = all.filter_map(turn).collect();
-        turns.sort_unstable_by(|one, other| other.cmp(one));
-        let candidates: Vec<_> = turns.into_iter().map(|(_, place)| place).collect();
+    /// Those go first whose turn is the least; of equal ones, the first in the list. Without
+    /// `turn`, the last use decides, then how many there were.
+    pub(crate) fn new<T: Ord>(packages: &'a Packages, turn: Option<impl Fn(View<'a>) -> T>) -> Self {
+        let all = (0..).take(packages.len());
+        let mut candidates: Vec<u32> = all.filter(|place| !packages.held.contains(place)).collect();
+        if let Some(turn) = turn {
+            let turn = |place: u32| packages.get(place as usize).map(&turn);
+            candidates.sort_by_cached_key(|place| Reverse((turn(*place), *place)));
+        } else {
+            packages.sort_by_use(&mut candidates);
+        }
         let mut ranks = vec![0; packages.len()];
         for (rank, place) in (1..).zip(candidates.iter().rev()) {
             if let Some(it) = ranks.get_mut(*place as usize) {

@@ -176,6 +176,12 @@ impl Packages {
         View::of(&self.rows, &self.bodies, place)
     }
 
+    /// Sorts places by their last use, see [`crate::plan::order::Turn::by_use`]: what goes first is
+    /// at the end.
+    fn sort_by_use(&self, places: &mut [u32]) {
+        self.rows.sort_by_use(places);
+    }
+
     /// Notes how often each was used.
     pub fn count_uses(&mut self, uses: &HashMap<PackageId, u64>) {
         self.rows.count_uses(uses);

@@ -1,5 +1,6 @@
 //! The entries of packages, close together.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use jiff::Timestamp;
@@ -8,9 +9,12 @@ use storekit::{Digest, PackageId, PackageKey};
 
 use super::Package;
 use super::bodies::{Bodies, Body};
+use crate::plan::order::step;
 
 /// No more bytes of text lie in one piece.
 const PIECE: usize = 1 << 30;
+/// In nanoseconds.
+const SECOND: i64 = 1_000_000_000;
 
 /// An entry. What is said of it in words lies elsewhere.
 #[derive(Clone, Copy, Debug)]
@@ -167,6 +171,21 @@ impl Rows {
     pub(super) fn count_uses(&mut self, uses: &HashMap<PackageId, u64>) {
         let of = |row: &Row| uses.get(&row.id).map_or(0, |uses| u32::try_from(*uses).unwrap_or(u32::MAX));
         self.uses = if uses.is_empty() { Vec::new() } else { self.list.iter().map(of).collect() };
+    }
+
+    /// Sorts places by when they were last used, the last used first; what was used within the same
+    /// step, by how often.
+    pub(super) fn sort_by_use(&self, places: &mut [u32]) {
+        let used = |place: u32| self.list.get(place as usize).map_or(0, |row| row.used);
+        places.sort_unstable_by_key(|place| Reverse((used(*place), *place)));
+        if self.uses.is_empty() {
+            return;
+        }
+        let times = |place: u32| self.uses.get(place as usize).copied().unwrap_or_default();
+        let at = |place: u32| step(used(place).div_euclid(SECOND));
+        for same in places.chunk_by_mut(|one, other| at(*one) == at(*other)) {
+            same.sort_unstable_by_key(|place| Reverse((times(*place), used(*place), *place)));
+        }
     }
 
     /// Every ecosystem and source, by place.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use storekit::{Age, Key, Referrers};
 use toolkit::amount::Setting;
+use toolkit::tables::Order;
 
 use crate::limits::{Limits, Part, Why};
 use crate::matcher::Matcher;
@@ -65,10 +66,11 @@ impl<'a> Choice<'a> {
         let candidates = candidates(snapshot, &referrers, &turns);
         let mut ranks = vec![0; snapshot.images.len()];
         candidates.iter().rev().zip(1..).for_each(|(entry, rank)| ranks[*entry] = rank);
+        let by_worth = (limits.order == Order::Cost).then_some(|package| ranking.package(package));
         Self {
             snapshot,
             limits,
-            packages: choose::Choice::new(&snapshot.packages, |package| ranking.package(package)),
+            packages: choose::Choice::new(&snapshot.packages, by_worth),
             ranking,
             turns: Arc::new(turns),
             ranks: Arc::new(ranks),

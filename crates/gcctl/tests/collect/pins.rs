@@ -125,3 +125,16 @@ fn a_pin_ends() {
     assert!(pins.contains(r#""closure":false,"over":true"#), "{pins}");
     scratch.run("pin a --until soon").ends(2).says("not a day or a time");
 }
+
+/// A hand, or another version, may have written it; pins come together in a merge.
+#[test]
+fn a_pattern_that_cannot_be_read_holds_everything() {
+    let nested = format!("{}x{}", "{a,".repeat(200), "}".repeat(200));
+    for pattern in [nested, "x?".repeat(30_000), "[".to_owned()] {
+        let scratch = Scratch::new();
+        scratch.three().run("pin app-*").ends(0);
+        scratch.store.images().pin_pattern(&pattern, storekit::Pin::default()).unwrap();
+        scratch.run("run --max-images 0 --trash-grace 0s --force").ends(1);
+        assert_eq!(scratch.keys(), "a b c");
+    }
+}
