@@ -232,10 +232,11 @@ impl Events {
         Ok(())
     }
 
-    /// The files, oldest first.
+    /// The files, oldest first. What has another name, or is not a regular file, is not ours.
     fn names(&self) -> Result<Vec<String>> {
+        let is_file = |name: &String| is_regular(&self.folder.join(name));
         let names = replace::names(&self.folder)?.into_iter();
-        Ok(names.filter(|name| !name.starts_with(replace::TEMPORARY)).collect())
+        Ok(names.filter(|name| is_of_events(name)).filter(is_file).collect())
     }
 
     /// All events, oldest file first. Lines that cannot be understood (cut off by a full disk) are
@@ -274,6 +275,9 @@ impl Events {
 /// The file to append to, held shared so that nobody replaces it meanwhile, and its length.
 fn open(path: &Utf8Path) -> Result<(File, u64)> {
     loop {
+        if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")).at("open", path);
+        }
         let file = OpenOptions::new().create(true).append(true).open(path).at("open", path)?;
         flock(&file, FlockOperation::LockShared).at("lock", path)?;
         if same_file(&file, path) {
@@ -281,6 +285,17 @@ fn open(path: &Utf8Path) -> Result<(File, u64)> {
             return Ok((file, length));
         }
     }
+}
+
+/// Whether a file of events has such a name: `YYYY-MM-DD.ndjson` or `YYYY-MM-DD.TOOL.ndjson`.
+fn is_of_events(name: &str) -> bool {
+    let is_day = |day: &str| day.parse::<jiff::civil::Date>().is_ok();
+    name.split_once('.').is_some_and(|(day, rest)| is_day(day) && rest.ends_with("ndjson"))
+}
+
+/// A pipe would be waited for, and a device may have no end.
+fn is_regular(path: &Utf8Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
 }
 
 /// Whether it holds events, and not a tool's counts.
@@ -298,6 +313,24 @@ fn remove(path: &Utf8Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_a_file_of_events_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(dir.path()).unwrap();
+        let foreign = folder.join("notes.txt");
+        fs::write(&foreign, "x".repeat(1 << 20)).unwrap();
+        fs::create_dir(folder.join("2026-01-01.ndjson")).unwrap();
+        let pipe = std::process::Command::new("mkfifo").arg(folder.join("2026-01-02.ndjson")).status();
+        assert!(pipe.unwrap().success());
+        std::os::unix::fs::symlink("/dev/zero", folder.join("2026-01-03.ndjson")).unwrap();
+        fs::write(folder.join("2026-01-04.a.ndjson"), "").unwrap();
+        let events = Events::new(folder.to_owned());
+        assert_eq!(events.names().unwrap(), ["2026-01-04.a.ndjson"]);
+        assert!(events.read().unwrap().is_empty());
+        assert!(open(&folder.join("2026-01-02.ndjson")).is_err());
+        assert_eq!(fs::metadata(&foreign).unwrap().len(), 1 << 20);
+    }
 
     #[test]
     fn counts_are_forgotten_after_their_time_and_events_are_not() {
