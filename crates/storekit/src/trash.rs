@@ -220,6 +220,14 @@ impl Trash {
         let mut freed = 0;
         for name in replace::names(&self.folder())?.iter().filter(|name| is_doomed(name)) {
             let path = self.folder().join(name);
+            // A file that somebody put into the trash.
+            if let Ok(metadata) = fs::symlink_metadata(&path)
+                && !metadata.is_dir()
+            {
+                freed += metadata.blocks() * 512;
+                delete(&path)?;
+                continue;
+            }
             freed += disk_bytes(&path)?;
             match fs::remove_dir_all(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}

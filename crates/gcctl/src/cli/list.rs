@@ -10,9 +10,9 @@ use storekit::{Age, ByteSize};
 
 #[derive(Args)]
 pub(super) struct ListArgs {
-    /// What to list
-    #[arg(value_enum, default_value_t)]
-    what: What,
+    /// What to list [default: images; with `--ecosystem`, packages]
+    #[arg(value_enum)]
+    what: Option<What>,
     /// Only those whose name, key, URL or path is like this: `app:*`
     ///
     /// `*` stands for any characters, `?` for one, `{a,b}` for either.
@@ -36,10 +36,9 @@ pub(super) struct ListArgs {
     null: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+#[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum What {
     /// Images and disks, and what refers to them
-    #[default]
     Images,
     /// Package downloads
     Packages,
@@ -58,9 +57,13 @@ pub(super) enum What {
 }
 
 impl ListArgs {
+    fn what(&self) -> What {
+        self.what.unwrap_or(if self.ecosystem.is_some() { What::Packages } else { What::Images })
+    }
+
     /// Which kind of files is listed, where it is neither images nor packages.
     pub(super) fn files(&self) -> Option<FileKind> {
-        match self.what {
+        match self.what() {
             What::Images | What::Packages => None,
             What::Contexts => Some(FileKind::Contexts),
             What::Trash => Some(FileKind::Trash),
@@ -79,6 +82,6 @@ impl ListArgs {
             larger: self.larger,
             sort: self.sort,
         };
-        Listing { packages: matches!(self.what, What::Packages), filter, nul: self.null }
+        Listing { packages: matches!(self.what(), What::Packages), filter, nul: self.null }
     }
 }

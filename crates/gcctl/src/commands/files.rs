@@ -40,7 +40,7 @@ pub(super) fn list(
     } else if console.json {
         rows.iter().try_for_each(|row| console.line(row))?;
     } else if rows.is_empty() {
-        console.say("there are none");
+        console.say(if listing.filter.narrows() { "none match" } else { "there are none" });
     } else {
         console.table(&file_list(&rows, now))?;
     }

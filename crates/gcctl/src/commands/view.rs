@@ -48,7 +48,8 @@ pub fn ls(store: &Store, listing: &Listing, console: &mut Console<'_>) -> Result
         images.iter().try_for_each(|row| console.line(row))?;
         packages.iter().try_for_each(|row| console.line(row))?;
     } else if images.is_empty() && packages.is_empty() {
-        console.say(if listing.packages { "no packages are stored" } else { "no images are stored" });
+        let what = if listing.packages { "no packages" } else { "no images" };
+        console.say(format!("{what} {}", if listing.filter.narrows() { "match" } else { "are stored" }));
     } else if listing.packages {
         console.table(&show::ls::package_list(&packages, snapshot.now))?;
     } else {

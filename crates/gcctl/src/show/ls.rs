@@ -30,6 +30,13 @@ pub struct Filter {
     pub sort: Sort,
 }
 
+impl Filter {
+    /// Whether it may leave anything out.
+    pub(crate) fn narrows(&self) -> bool {
+        self.ecosystem.is_some() || self.name.is_some() || self.unused.is_some() || self.larger.is_some()
+    }
+}
+
 /// In which order things are listed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sort {
@@ -133,7 +140,8 @@ pub struct Row<'a> {
 pub fn rows<'a>(snapshot: &'a Snapshot, filter: &Filter) -> Vec<Row<'a>> {
     let holders = Holders::of(snapshot);
     let owners = owners(snapshot, &snapshot.referrers());
-    let images = snapshot.images.iter().zip(owners);
+    // An image is of no ecosystem.
+    let images = snapshot.images.iter().zip(owners).filter(|_| filter.ecosystem.is_none());
     let rows = images.map(|(image, of)| row(snapshot, image, of, &holders)).collect();
     filter.apply(rows, snapshot.now)
 }

@@ -541,3 +541,24 @@ fn the_manual_is_as_it_was_reviewed() {
     let manual: String = manual.lines().flat_map(|line| [line.trim_end(), "\n"]).collect();
     reviewed(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/help.txt"), &manual);
 }
+
+#[test]
+fn a_filter_of_packages_lists_no_images() {
+    let scratch = Scratch::new();
+    scratch.three();
+    assert_eq!(scratch.run("ls --ecosystem npm -0").ends(0).stdout(), "");
+    scratch.run("ls --ecosystem npm").ends(0).says("no packages match");
+    scratch.run("ls images --ecosystem npm").ends(0).says("no images match");
+    scratch.run("ls --name nothing").ends(0).says("no images match");
+}
+
+#[test]
+fn a_stray_file_in_the_trash_stops_nothing() {
+    let scratch = Scratch::new();
+    scratch.three();
+    fs::create_dir_all(scratch.root.join("trash")).unwrap();
+    fs::write(scratch.root.join("trash/note"), "x").unwrap();
+    scratch.run("run --trash-grace 0s").ends(0);
+    scratch.run("run --max-images 2 --trash-grace 0s").ends(0);
+    assert_eq!(scratch.keys(), "a b");
+}

@@ -326,7 +326,7 @@ fn packages_are_listed_as_they_are_asked_for() {
     assert_eq!((row["ecosystem"].as_str(), row["size"].as_u64()), (Some("apt"), Some(12_288)));
     assert_eq!(scratch.run("ls -0 --name [bc]").ends(0).stdout(), "b\0c\0");
     assert_eq!(scratch.run("ls --unused 15h --sort name -0").ends(0).stdout(), "b\0c\0");
-    scratch.run("ls packages --name none").ends(0).says("no packages are stored");
+    scratch.run("ls packages --name none").ends(0).says("no packages match");
     scratch.run("ls --sort weight").ends(2).says("not an order");
 }
 

@@ -54,7 +54,7 @@ fn files_are_chosen_and_put_in_order_as_images_are() {
         table,
         "  SIZE  WRITTEN  PATH\n12.3kB      now  contexts/one\n4.10kB      now  contexts/two\n"
     );
-    scratch.run("ls unfinished --larger 1GB").ends(0).says("there are none");
+    scratch.run("ls unfinished --larger 1GB").ends(0).says("none match");
 }
 
 #[test]
