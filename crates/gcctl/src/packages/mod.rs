@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
+use storekit::images::STAMP_EVERY;
 use storekit::packages::index::Summary;
 use storekit::{Digest, Level, PackageId, PackageKey};
 
@@ -99,6 +100,13 @@ impl View<'_> {
             last.is_some_and(|last| last.eq_ignore_ascii_case(end.as_bytes()))
         })
     }
+}
+
+/// Which of the times within which stamps are not renewed, by the seconds since 1970.
+#[must_use]
+pub fn step(seconds: i64) -> i64 {
+    let length = i64::try_from(STAMP_EVERY.as_secs()).unwrap_or(i64::MAX);
+    seconds.div_euclid(length.max(1))
 }
 
 impl Packages {

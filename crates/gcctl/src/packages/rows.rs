@@ -7,9 +7,8 @@ use jiff::Timestamp;
 use storekit::packages::index::Summary;
 use storekit::{Digest, PackageId, PackageKey};
 
-use super::Package;
 use super::bodies::{Bodies, Body};
-use crate::plan::order::step;
+use super::{Package, step};
 
 /// No more bytes of text lie in one piece.
 const PIECE: usize = 1 << 30;

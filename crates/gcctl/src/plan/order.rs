@@ -3,10 +3,9 @@
 //! Pure: what counts is handed in.
 
 use jiff::Timestamp;
-use storekit::images::STAMP_EVERY;
 use toolkit::tables::Order;
 
-use crate::packages::View;
+use crate::packages::{View, step};
 use crate::rates::Rate;
 use crate::snapshot::{Holders, Image, Snapshot};
 
@@ -26,7 +25,8 @@ pub struct Turn {
 
 impl Turn {
     /// By when it was last used; of equal ones, by how often. A stamp is not renewed for
-    /// [`STAMP_EVERY`], so that within such a time all count as used at the same time.
+    /// [`storekit::images::STAMP_EVERY`], so that within such a time all count as used at the same
+    /// time.
     #[must_use]
     pub fn by_use(last: Timestamp, uses: u64) -> Self {
         Self { first: step(last.as_second()), uses, used: nanoseconds(last) }
@@ -37,13 +37,6 @@ impl Turn {
     pub fn by_worth(worth: f64, used: Timestamp) -> Self {
         Self { first: sortable(worth), uses: 0, used: nanoseconds(used) }
     }
-}
-
-/// Which of the times within which stamps are not renewed, by the seconds since 1970.
-#[must_use]
-pub fn step(seconds: i64) -> i64 {
-    let length = i64::try_from(STAMP_EVERY.as_secs()).unwrap_or(i64::MAX);
-    seconds.div_euclid(length.max(1))
 }
 
 /// How soon things go, in a store at one moment.
