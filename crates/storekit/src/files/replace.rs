@@ -39,7 +39,8 @@ pub enum Durability {
 pub fn replace(path: &Utf8Path, bytes: &[u8], durability: Durability) -> Result<()> {
     use std::os::unix::fs::FileTypeExt;
     if fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_char_device()) {
-        return fs::write(path, bytes).at("write", path);
+        let device = fs::OpenOptions::new().write(true).open(path);
+        return device.and_then(|mut device| device.write_all(bytes)).at("write", path);
     }
     let mut staged = Staged::new(folder(path))?;
     staged.file().write_all(bytes).at("write", path)?;
