@@ -3,7 +3,7 @@
 use camino::Utf8Path;
 use jiff::{SignedDuration, Timestamp};
 use storekit::Store;
-use storekit::files::replace::{self, Durability};
+use storekit::files::output;
 use toolkit::Outcome;
 
 use super::console::Console;
@@ -47,7 +47,7 @@ pub fn report(
     if output == "-" {
         console.out.write_all(page.as_bytes()).map_err(Error::output)?;
     } else {
-        replace::replace(output, page.as_bytes(), Durability::Unsynced)?;
+        output::write(output, page.as_bytes())?;
         console.say(format!("wrote {output}"));
     }
     console.flush().map(|()| Outcome::Yes)

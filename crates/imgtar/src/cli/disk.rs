@@ -15,13 +15,14 @@ use imgtar::{Error, layer};
 use miette::Result;
 use serde::Serialize;
 use storekit::files::lfs::quoted;
+use storekit::files::output::is_device;
 use storekit::files::replace::{Durability, Staged};
 use storekit::{Blobs, ByteSize, Digest, Key, Store};
 use toolkit::words::count;
 use toolkit::{Outcome, Output};
 
 use crate::cli::Compress;
-use crate::cli::run::{Invocation, Keep, folder_of, is_device, of_file, terminal, write_file};
+use crate::cli::run::{Invocation, Keep, folder_of, of_file, terminal, write_file};
 
 /// What a file to import is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -19,6 +19,7 @@ use imgtar::pack::{self, Input};
 use imgtar::source::Source;
 use imgtar::{Error, repository};
 use miette::{IntoDiagnostic, Result, WrapErr};
+use storekit::files::output;
 use storekit::files::replace::{Durability, Staged};
 use storekit::images::lookup::By as FoundBy;
 use storekit::{Fetched, Key, KeyOrName, Origin, Store};
@@ -529,8 +530,8 @@ pub(crate) fn write_file(
         Error::Write { source, .. } => Error::write(path.as_str(), source),
         other => other,
     };
-    if is_device(path) {
-        write(&mut open_device(path)?).map_err(named)?;
+    if output::is_device(path) {
+        write(&mut output::open_device(path)?).map_err(named)?;
         return Ok(());
     }
     let mut staged = Staged::new(folder_of(path))?;
@@ -542,15 +543,6 @@ pub(crate) fn write_file(
         staged.publish(path, Durability::Unsynced)?;
     }
     Ok(())
-}
-
-/// Whether something stands there that is not a file: a pipe, a device.
-pub(crate) fn is_device(path: &Utf8Path) -> bool {
-    path.exists() && !path.is_file()
-}
-
-pub(crate) fn open_device(path: &Utf8Path) -> Result<File, Error> {
-    File::options().write(true).open(path).map_err(|source| Error::write(path.as_str(), source))
 }
 
 /// The folder that a file is in.

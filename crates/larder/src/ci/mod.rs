@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use camino::Utf8PathBuf;
 use miette::{Diagnostic, IntoDiagnostic, WrapErr};
-use storekit::files::replace::{Durability, replace};
+use storekit::files;
 use storekit::printable;
 use thiserror::Error;
 use toolkit::{Outcome, output};
@@ -197,7 +197,7 @@ fn report(times: &Times, wanted: &Wanted, out: &mut dyn Write) -> miette::Result
 /// Tells a CI what became of the steps, as far as it was asked for.
 fn tell(times: &Times, wanted: &Wanted, out: &mut dyn Write) -> miette::Result<()> {
     if let Some(file) = &wanted.junit {
-        let written = replace(file, junit::xml(times).as_bytes(), Durability::Unsynced);
+        let written = files::output::write(file, junit::xml(times).as_bytes());
         written.into_diagnostic().wrap_err_with(|| format!("cannot write `{file}`"))?;
     }
     if wanted.annotate {

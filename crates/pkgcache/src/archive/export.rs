@@ -6,6 +6,7 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 
 use camino::Utf8Path;
 use storekit::error::At;
+use storekit::files::output;
 use storekit::files::replace::{Durability, Staged};
 use storekit::{Digest, Fetched, FoundPackage, Given, PackageEntry, Packages};
 use tar::Header;
@@ -163,21 +164,31 @@ impl Export {
         Ok(())
     }
 
-    /// Writes the archive, whole or not at all.
+    /// Writes the archive: a file whole or not at all; a pipe or a device as it is.
     ///
     /// # Errors
     /// Bodies that are damaged, or went meanwhile; I/O errors.
     pub fn write(self, path: &Utf8Path) -> Result<Carried> {
+        if output::is_device(path) {
+            return self.pack(&output::open_device(path)?, path);
+        }
         let folder = path.parent().filter(|it| !it.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
         let mut staged = Staged::new(folder)?;
-        let packed = zstd::Encoder::new(BufWriter::with_capacity(256 << 10, staged.file()), LEVEL);
+        let carried = self.pack(staged.file(), path)?;
+        staged.publish(path, Durability::Synced)?;
+        Ok(carried)
+    }
+
+    fn pack(self, to: &File, path: &Utf8Path) -> Result<Carried> {
+        let to = Counted { of: to, count: 0 };
+        let packed = zstd::Encoder::new(BufWriter::with_capacity(256 << 10, to), LEVEL);
         let mut tar = tar::Builder::new(packed.at("write", path)?);
         let Head { objects, bodies, bytes, expected, .. } = self.head;
         let left_out = self.left_out;
         self.write_to(&mut tar, path)?;
-        let written = tar.into_inner().and_then(zstd::Encoder::finish).and_then(|mut out| out.flush());
-        written.at("write", path)?;
-        let size = staged.publish(path, Durability::Synced)?.metadata().at("read", path)?.len();
+        let written = tar.into_inner().and_then(zstd::Encoder::finish);
+        let written = written.and_then(|out| out.into_inner().map_err(io::IntoInnerError::into_error));
+        let size = written.at("write", path)?.count;
         Ok(Carried { objects, bodies, bytes, expected, left_out, size })
     }
 
@@ -217,7 +228,7 @@ fn append(tar: &mut tar::Builder<impl Write>, name: &str, size: u64, from: impl 
     header.set_mode(MODE);
     header.set_mtime(0);
     header.set_cksum();
-    let mut counted = Counted { from, count: 0 };
+    let mut counted = Counted { of: from, count: 0 };
     tar.append(&header, &mut counted)?;
     // What has become shorter meanwhile would move all that follows.
     if counted.count == size {
@@ -227,16 +238,29 @@ fn append(tar: &mut tar::Builder<impl Write>, name: &str, size: u64, from: impl 
     }
 }
 
-struct Counted<R> {
-    from: R,
+/// Counts the bytes that are read or written.
+struct Counted<T> {
+    of: T,
     count: u64,
 }
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.from.read(buffer)?;
+        let count = self.of.read(buffer)?;
         self.count += count as u64;
         Ok(count)
+    }
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.of.write(bytes)?;
+        self.count += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.of.flush()
     }
 }
 

@@ -20,7 +20,7 @@ use pkgcache::clients::pointers::{Here, Mount};
 use pkgcache::{Config, Control, Ecosystem, Error, Listen, NotServed, Server};
 use rustix::fs::Mode;
 use rustix::process::{Pid, Signal, getpgrp, kill_process, umask};
-use storekit::files::replace::{self, Durability};
+use storekit::files;
 use storekit::{Store, printable};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
@@ -196,7 +196,7 @@ pub(crate) fn run(
         let tally = record.as_ref().map_or(tally, Tally::of);
         if let Some((path, record)) = task.record.zip(record) {
             let text = record::text(record, builds::is_complete(&task.led.command));
-            replace::replace(&environment.folder.join(path), text.as_bytes(), Durability::Unsynced)?;
+            files::output::write(&environment.folder.join(path), text.as_bytes())?;
         }
         summarise(task.led, tally, &environment.folder)?;
         tell_refused(&refused, &status, quiet);
@@ -213,7 +213,7 @@ pub(crate) fn run(
 /// Writes what was saved, where that is wanted.
 pub(super) fn summarise(led: &LedArgs, tally: Tally, folder: &Utf8Path) -> Result<()> {
     let Some(path) = &led.summary else { return Ok(()) };
-    Ok(replace::replace(&folder.join(path), tally.json().as_bytes(), Durability::Unsynced)?)
+    Ok(files::output::write(&folder.join(path), tally.json().as_bytes())?)
 }
 
 /// Tells what could not be served: the likeliest reason of a failure.

@@ -32,16 +32,11 @@ pub enum Durability {
     Unsynced,
 }
 
-/// Replaces the file, whole or not at all. A device, such as `/dev/null`, is written to and stays.
+/// Replaces the file, whole or not at all.
 ///
 /// # Errors
 /// I/O errors; the old file stands then.
 pub fn replace(path: &Utf8Path, bytes: &[u8], durability: Durability) -> Result<()> {
-    use std::os::unix::fs::FileTypeExt;
-    if fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_char_device()) {
-        let device = fs::OpenOptions::new().write(true).open(path);
-        return device.and_then(|mut device| device.write_all(bytes)).at("write", path);
-    }
     let mut staged = Staged::new(folder(path))?;
     staged.file().write_all(bytes).at("write", path)?;
     staged.publish(path, durability).map(drop)
@@ -383,17 +378,6 @@ pub fn read_with_metadata(path: &Utf8Path, cap: u64) -> Result<Option<(Vec<u8>, 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_device_stays() {
-        use std::os::unix::fs::FileTypeExt;
-        let dir = tempfile::tempdir().unwrap();
-        let link = Utf8Path::from_path(dir.path()).unwrap().join("null");
-        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
-        replace(&link, b"x", Durability::Unsynced).unwrap();
-        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-        assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
-    }
 
     fn scratch() -> (tempfile::TempDir, Utf8PathBuf) {
         let dir = tempfile::tempdir().unwrap();
