@@ -157,6 +157,12 @@ const FOLDERS: [&str; 16] = [
     "remotes",
 ];
 
+/// Whether a path, below the store or whole, is that of a folder of a store's.
+#[must_use]
+pub fn is_folder_of_store(below: &Path) -> bool {
+    FOLDERS.iter().any(|folder| below == Path::new(folder))
+}
+
 /// What stands there: behind the link, where it is one of the store's folders. A link that leads
 /// nowhere is an error, for what is behind it would count as gone. `None`: it is not there.
 fn look(store: &Utf8Path, path: &Path) -> Result<Option<Metadata>> {
@@ -165,7 +171,7 @@ fn look(store: &Utf8Path, path: &Path) -> Result<Option<Metadata>> {
     let found = unless_gone(fs::symlink_metadata(path)).at("read", shown)?;
     let below = path.strip_prefix(store).unwrap_or(path);
     let leads = found.as_ref().is_some_and(Metadata::is_symlink);
-    if leads && FOLDERS.iter().any(|folder| below == Path::new(folder)) {
+    if leads && is_folder_of_store(below) {
         return fs::metadata(path).at("follow the link", shown).map(Some);
     }
     Ok(found)

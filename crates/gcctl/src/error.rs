@@ -2,7 +2,7 @@
 
 use camino::Utf8PathBuf;
 use miette::Diagnostic;
-use storekit::{ByteSize, Digest, Key};
+use storekit::{ByteSize, Key};
 use thiserror::Error;
 use toolkit::tables::ExtraKind;
 
@@ -81,33 +81,20 @@ pub enum Error {
         /// What would be lost for good.
         lost: String,
     },
-    /// A manifest or an index is missing or damaged, so what hangs on it is not known.
-    #[error(
-        "the document `{digest}` of `{key}` is missing or damaged, so what else the image needs is not known"
-    )]
-    #[diagnostic(
-        code(gcctl::unknown::corrupt),
-        help("nothing is collected meanwhile: save the image anew, or remove it with `imgtar rm {key}`")
-    )]
-    Unknown {
-        key: Key,
-        /// What cannot be read.
-        digest: Digest,
-    },
     /// Something that is stored is not what it was.
     #[error("{} damaged", toolkit::words::count(*found, "item") + if *found == 1 { " is" } else { " are" })]
     #[diagnostic(
         code(gcctl::damage::corrupt),
         help(
             "{}; `imgtar verify` and `pkgcache verify` look deeper",
-            if *mended { "what is moved aside is never taken for sound; the next save or fetch brings it anew" } else { "`gcctl verify --repair` moves damaged files aside and makes derived ones anew" }
+            match advice {
+                DamageAdvice::Repair => "`gcctl verify --repair` moves damaged files aside and makes derived ones anew",
+                DamageAdvice::Repaired => "what is moved aside is never taken for sound; the next save or fetch brings it anew",
+                DamageAdvice::ByHand => "no repair mends this: save the images anew, or remove them with `gcctl rm KEY`; what cannot be read may be another user's",
+            }
         )
     )]
-    Damage {
-        found: u64,
-        /// Whether what could be mended was.
-        mended: bool,
-    },
+    Damage { found: u64, advice: DamageAdvice },
     /// A text that is not a plan.
     #[error("line {line} of the plan cannot be understood: {reason}")]
     #[diagnostic(
@@ -177,6 +164,17 @@ pub enum Error {
         doing: &'static str,
         source: std::io::Error,
     },
+}
+
+/// What is to be done about damage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DamageAdvice {
+    /// A repair mends some of it.
+    Repair,
+    /// A repair has.
+    Repaired,
+    /// No repair does.
+    ByHand,
 }
 
 impl Error {

@@ -5,11 +5,11 @@
 //! fetched"). A base that is not stored is not held; one that is stored is not built again, so what
 //! it was built from is not looked at.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use globset::GlobMatcher;
 use jiff::Timestamp;
-use storekit::{Digest, Entry, Fetched, Images, Key, PackageKey, Pins, Remark};
+use storekit::{Digest, Entry, Fetched, Images, Key, PackageKey, Pin, Pins, Remark, Standing};
 
 use crate::error::Result;
 use crate::limits::scoped::pattern;
@@ -59,6 +59,8 @@ pub(crate) struct Holds {
     digests: HashSet<Digest>,
     /// Packages that a rebuild needs.
     urls: HashSet<String>,
+    /// Whether a rebuild may need any package: the record of one cannot be read.
+    all_packages: bool,
     /// The bodies of what builds were given.
     given: HashSet<Digest>,
 }
@@ -70,17 +72,31 @@ impl Holds {
     /// Pins, manifests or records that cannot be read.
     pub(crate) fn read(images: &Images, now: Timestamp) -> Result<Self> {
         let pins = images.all_pins()?;
-        let mut holds = Self { patterns: Patterns::of(&pins.patterns, now, false), ..Self::default() };
-        let closed = Patterns::of(&pins.patterns, now, true);
+        let mut holds = Self { patterns: Patterns::of(&pins, now, false), ..Self::default() };
+        let closed = Patterns::of(&pins, now, true);
         let mut closures = Vec::new();
         if !closed.is_empty() {
-            let meant = images.list()?.into_iter().filter(|it| is_like(&closed, &it.key, &it.entry));
-            closures.extend(meant.map(|listed| listed.key));
+            images.adopt()?;
+            for key in images.keys()? {
+                let is_meant = match images.look_at(&key)? {
+                    Some(Standing::Sound(it)) => is_like(&closed, &it.key, &it.entry),
+                    // Its names are not known.
+                    Some(Standing::Damaged(_)) => true,
+                    None => false,
+                };
+                closures.extend(is_meant.then_some(key));
+            }
         }
         holds.add_keys(pins, now, &mut closures);
         for key in closures {
-            holds.add_bases(&images.inputs(&key)?.unwrap_or_default());
-            holds.add_fetched(&images.fetched(&key)?.unwrap_or_default());
+            match beside(images.inputs(&key))? {
+                Some(manifest) => holds.add_bases(&manifest),
+                None => holds.patterns.holds_all = true,
+            }
+            match beside(images.fetched(&key))? {
+                Some(record) => holds.add_fetched(&record),
+                None => holds.all_packages = true,
+            }
         }
         Ok(holds)
     }
@@ -90,6 +106,12 @@ impl Holds {
             closures.extend(pin.closure.then(|| key.clone()));
             self.keys.insert(key);
         }
+    }
+
+    /// Whether the image under the key never goes, whatever it is.
+    #[must_use]
+    pub(crate) fn key(&self, key: &Key) -> bool {
+        self.keys.contains(key) || self.patterns.hold([key.as_str()].into_iter())
     }
 
     /// Adds what the manifest of a key's inputs says that it stands on.
@@ -115,10 +137,8 @@ impl Holds {
     /// Whether the image never goes.
     #[must_use]
     pub(crate) fn image(&self, image: &Image) -> bool {
-        let own = image.origin.image.iter().map(Remark::as_str);
-        let names = own.chain(image.names.iter().map(String::as_str)).chain([image.key.as_str()]);
         self.keys.contains(&image.key)
-            || self.patterns.hold(names)
+            || self.patterns.hold(names(image))
             || self.digests.contains(&image.digest)
             || (!self.digests.is_empty() && image.blobs.iter().any(|it| self.digests.contains(it)))
     }
@@ -143,7 +163,7 @@ impl Holds {
     /// Whether any package never goes.
     #[must_use]
     pub(crate) fn holds_packages(&self) -> bool {
-        !self.urls.is_empty()
+        self.all_packages || !self.urls.is_empty()
     }
 
     /// Whether what is stored of the URL never goes. What pkgcache works out of it and keeps under
@@ -151,6 +171,9 @@ impl Holds {
     /// was given.
     #[must_use]
     pub(crate) fn url(&self, url: &str) -> bool {
+        if self.all_packages {
+            return true;
+        }
         if let Some(digest) = PackageKey::given_in(url)
             && !self.given.contains(&digest)
         {
@@ -167,6 +190,47 @@ impl Holds {
     }
 }
 
+/// The pins that hold an image `now`, in words: of its key, of a pattern, of an image whose rebuild
+/// needs it.
+///
+/// # Errors
+/// As [`Holds::read`].
+pub(crate) fn pins_of(images: &Images, image: &Image, now: Timestamp) -> Result<Vec<String>> {
+    let pins = images.all_pins()?;
+    let mut found: Vec<_> =
+        pins.unread.iter().map(|name| format!("the file `{name}`, which cannot be read")).collect();
+    let holding = |pin: &&Pin| pin.holds_at(now);
+    found.extend(pins.keys.get(&image.key).filter(holding).map(|pin| format!("its key{}", ends(pin))));
+    for (text, pin) in pins.patterns.iter().filter(|(_, pin)| pin.holds_at(now)) {
+        let one = Pins { patterns: [(text.clone(), *pin)].into(), ..Pins::default() };
+        if Patterns::of(&one, now, false).hold(names(image)) {
+            found.push(format!("the pattern `{text}`{}", ends(pin)));
+        }
+    }
+    if found.is_empty() && Holds::read(images, now)?.image(image) {
+        found.push("a pin with `--closure`, whose rebuild needs it".to_owned());
+    }
+    Ok(found)
+}
+
+fn ends(pin: &Pin) -> String {
+    pin.until.map_or_else(String::new, |until| format!(", until {until}"))
+}
+
+/// All by which patterns know an image.
+fn names(image: &Image) -> impl Iterator<Item = &str> {
+    let own = image.origin.image.iter().map(Remark::as_str);
+    own.chain(image.names.iter().map(String::as_str)).chain([image.key.as_str()])
+}
+
+/// What is kept beside an entry; `None` where that cannot be read, so that it may name anything.
+fn beside(read: storekit::Result<Option<Vec<u8>>>) -> Result<Option<Vec<u8>>> {
+    match read {
+        Err(error) if error.is_unreadable() => Ok(None),
+        read => Ok(Some(read?.unwrap_or_default())),
+    }
+}
+
 /// The patterns of pins that hold.
 #[derive(Clone, Debug, Default)]
 struct Patterns {
@@ -178,9 +242,10 @@ struct Patterns {
 
 impl Patterns {
     /// Those that hold `now`; of `closed` ones, those that hold what a rebuild needs.
-    fn of(pins: &BTreeMap<String, storekit::Pin>, now: Timestamp, closed: bool) -> Self {
-        let mut patterns = Self::default();
-        for (text, _) in pins.iter().filter(|(_, pin)| pin.holds_at(now) && (pin.closure || !closed)) {
+    fn of(pins: &Pins, now: Timestamp, closed: bool) -> Self {
+        let mut patterns = Self { all: Vec::new(), holds_all: !pins.unread.is_empty() };
+        for (text, _) in pins.patterns.iter().filter(|(_, pin)| pin.holds_at(now) && (pin.closure || !closed))
+        {
             match pattern(text) {
                 Ok(glob) => patterns.all.push(glob.compile_matcher()),
                 Err(_) => patterns.holds_all = true,

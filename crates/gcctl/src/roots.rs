@@ -11,7 +11,7 @@ use camino::Utf8Path;
 use storekit::error::At;
 use storekit::files::lock::Exclusive;
 use storekit::files::state::FileState;
-use storekit::{Descriptor, Digest, Images, Key, Walker};
+use storekit::{Descriptor, Digest, Images, Key, Standing, Walker};
 
 use crate::error::Result;
 use crate::survey;
@@ -23,8 +23,12 @@ type Root = (String, Digest, u64);
 pub(crate) struct Roots {
     images: Images,
     walker: Walker,
-    entries: BTreeMap<Key, (FileState, Descriptor)>,
+    /// Without a descriptor where the file cannot be understood.
+    entries: BTreeMap<Key, (FileState, Option<Descriptor>)>,
+    /// What each needs, as far as that is known.
     reached: HashMap<Root, Rc<Vec<Digest>>>,
+    /// Whether an entry stands of which it is not known what it needs: it may need any blob.
+    unknown: bool,
     index: Option<FileState>,
     foreign: BTreeSet<Digest>,
     needed: HashSet<Digest>,
@@ -39,6 +43,7 @@ impl Roots {
             walker: images.walker(),
             entries: BTreeMap::new(),
             reached: HashMap::new(),
+            unknown: false,
             index: None,
             foreign: BTreeSet::new(),
             needed: HashSet::new(),
@@ -58,14 +63,19 @@ impl Roots {
         self.of_this_step = false;
     }
 
-    /// All blobs that something needs, present or not. Looks once in each step: no process writes
-    /// an entry under its lock.
-    pub(crate) fn needed(&mut self, _lock: &Exclusive) -> Result<&HashSet<Digest>> {
+    /// Whether something needs the blob, or may. Looks once in each step: no process writes an
+    /// entry under its lock.
+    pub(crate) fn may_need(&mut self, lock: &Exclusive, digest: &Digest) -> Result<bool> {
+        Ok(self.names(lock, digest)? || self.unknown)
+    }
+
+    /// Whether something names the blob, as far as that is known.
+    pub(crate) fn names(&mut self, _lock: &Exclusive, digest: &Digest) -> Result<bool> {
         if !self.of_this_step {
             self.refresh()?;
             self.of_this_step = true;
         }
-        Ok(&self.needed)
+        Ok(self.needed.contains(digest))
     }
 
     fn refresh(&mut self) -> Result<()> {
@@ -73,7 +83,7 @@ impl Roots {
         let stale = std::mem::replace(&mut self.stale, true);
         let entries = self.read_entries()?;
         let index = self.read_index()?;
-        if stale || entries || index {
+        if stale || entries || index || self.unknown {
             self.needed = self.collect()?;
         }
         self.stale = false;
@@ -93,8 +103,12 @@ impl Roots {
                     self.entries.insert(key, known);
                 }
                 _ => {
-                    let Some(listed) = self.images.peek(&key)? else { continue };
-                    self.entries.insert(key, (state, listed.entry.descriptor));
+                    let descriptor = match self.images.look_at(&key)? {
+                        None => continue,
+                        Some(Standing::Sound(listed)) => Some(listed.entry.descriptor),
+                        Some(Standing::Damaged(_)) => None,
+                    };
+                    self.entries.insert(key, (state, descriptor));
                     new = true;
                 }
             }
@@ -114,13 +128,19 @@ impl Roots {
 
     fn collect(&mut self) -> Result<HashSet<Digest>> {
         let mut needed: HashSet<_> = self.foreign.iter().copied().collect();
-        for (key, (_, descriptor)) in &self.entries {
+        self.unknown = self.entries.values().any(|(_, descriptor)| descriptor.is_none());
+        for descriptor in self.entries.values().filter_map(|(_, descriptor)| descriptor.as_ref()) {
             let name = (descriptor.media_type.clone(), descriptor.digest, descriptor.size);
             let reached = if let Some(reached) = self.reached.get(&name) {
                 Rc::clone(reached)
             } else {
-                let reach = self.walker.reach(descriptor)?;
-                survey::known(key, &reach)?;
+                let reach = survey::reach(&mut self.walker, descriptor)?;
+                if !reach.unknown.is_empty() {
+                    // It is followed again the next time: a save may have mended it.
+                    self.unknown = true;
+                    needed.extend(reach.digests());
+                    continue;
+                }
                 let reached = Rc::new(reach.digests().collect());
                 Rc::clone(self.reached.entry(name).or_insert(reached))
             };

@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub trash: Vec<Removed>,
     /// Everything else in the store's folder, the folders themselves included.
     pub other: u64,
+    /// What stands where only files of the store do and is not one: paths below the store, sorted.
+    pub strays: Vec<String>,
     /// What is still free on the file system.
     pub free: u64,
     /// How many bytes the file system has.
@@ -73,6 +75,9 @@ pub struct Image {
     pub subject: Option<Digest>,
     /// Whether a blob that it needs is not there: it cannot be loaded as it is.
     pub incomplete: bool,
+    /// Whether it cannot be told what it needs: its key file, or a document below that, is missing
+    /// or damaged. It may need any blob, so it holds them all.
+    pub unknown: bool,
     /// The blobs that it needs, those that are there, each once.
     pub blobs: Vec<Digest>,
     /// The bytes of its own files: its key file and what is kept beside it.
@@ -167,17 +172,22 @@ impl Snapshot {
     /// What would be freed if this image alone went.
     #[must_use]
     pub fn own(&self, image: &Image, holders: &Holders) -> u64 {
-        let alone = image.blobs.iter().filter(|digest| holders.count(digest) == 1);
-        image.files + alone.map(|digest| self.bytes(digest)).sum::<u64>()
+        self.sizes(image, holders).1
     }
 
     /// Both of these: with what it shares, and alone.
     #[must_use]
     pub fn sizes(&self, image: &Image, holders: &Holders) -> (u64, u64) {
-        image.blobs.iter().fold((image.files, image.files), |(size, own), digest| {
+        let (size, own) = image.blobs.iter().fold((image.files, image.files), |(size, own), digest| {
             let bytes = self.bytes(digest);
             (size + bytes, own + if holders.count(digest) == 1 { bytes } else { 0 })
-        })
+        });
+        if !image.unknown {
+            return (size, own);
+        }
+        // What it may need and nothing else names.
+        let alone = holders.held_by_unknown().map(|digest| self.bytes(digest)).sum::<u64>();
+        (size, image.files + alone)
     }
 
     /// The places of these images and of what goes with them, each once, sorted: what hangs on them
@@ -211,7 +221,16 @@ impl Snapshot {
     /// that, and does not count as an image; one whose image is not there stands for itself.
     #[must_use]
     pub fn referrers(&self) -> Referrers {
-        Referrers::new(self.images.iter().map(|image| (image.blobs.iter().copied(), image.subject)))
+        Referrers::new(self.images.iter().map(|image| {
+            // It is missing where it is not known what it names; it is held all the same.
+            let own = image.unknown.then_some(image.digest).filter(|own| !image.blobs.contains(own));
+            (image.blobs.iter().copied().chain(own), image.subject)
+        }))
+    }
+
+    /// The images of which it cannot be told what they need.
+    pub fn unknown(&self) -> impl Iterator<Item = &Image> {
+        self.images.iter().filter(|image| image.unknown)
     }
 
     /// How many images there are, without what refers to them.
@@ -263,11 +282,16 @@ impl Holders {
     #[must_use]
     pub fn of(snapshot: &Snapshot) -> Self {
         let ours = snapshot.images.iter().flat_map(|image| &image.blobs);
-        Self::count_all(ours.chain(&snapshot.foreign).copied(), snapshot.blobs.len())
+        let holders = Self::count_all(ours.chain(&snapshot.foreign).copied(), snapshot.blobs.len());
+        holders.and_unknown(snapshot.unknown().count(), snapshot.blobs.keys().copied())
     }
 
     /// Takes an image away. Returns the blobs that nothing needs after that.
     pub fn release(&mut self, image: &Image) -> Vec<Digest> {
-        self.release_all(&image.blobs)
+        let mut idle = self.release_all(&image.blobs);
+        if image.unknown {
+            idle = self.release_unknown();
+        }
+        idle
     }
 }

@@ -62,6 +62,7 @@ fn image(text: &str) -> (Image, Vec<(Digest, u64)>) {
         pinned: key.ends_with('!'),
         subject,
         incomplete: false,
+        unknown: false,
         blobs: blobs.iter().map(|(digest, _)| *digest).collect(),
         files: 1,
     };

@@ -72,6 +72,7 @@ fn image(random: &mut Random, number: u64, snapshot: &mut Snapshot) -> Image {
         pinned: random.one_in(8),
         subject: subject.filter(|subject| *subject != own),
         incomplete: false,
+        unknown: false,
         blobs,
         files: 1 + random.below(3),
     }

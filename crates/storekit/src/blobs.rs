@@ -247,12 +247,12 @@ impl Blobs {
         Ok(())
     }
 
-    /// The digests of all blobs that are there, sorted.
+    /// The digests of all blobs that are there, sorted; of regular files and links alone.
     ///
     /// # Errors
     /// I/O errors.
     pub fn list(&self) -> Result<Vec<Digest>> {
-        Ok(replace::names(&self.folder)?.iter().filter_map(|name| Digest::from_hex(name)).collect())
+        Ok(replace::file_names(&self.folder)?.iter().filter_map(|name| Digest::from_hex(name)).collect())
     }
 
     /// Moves a damaged blob out of the way, to where it is not taken for sound. The pointer of Git

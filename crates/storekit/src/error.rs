@@ -148,6 +148,17 @@ impl Error {
         }
     }
 
+    /// Whether this one file cannot be read, whoever tries again: it is another user's, no regular
+    /// file, in a circle of links, or the disk does not give it back.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        use io::ErrorKind::{FileTooLarge, InvalidInput, IsADirectory, PermissionDenied};
+        let Self::Io { source, .. } = self else { return false };
+        let of_disk = [rustix::io::Errno::IO, rustix::io::Errno::LOOP].map(rustix::io::Errno::raw_os_error);
+        matches!(source.kind(), FileTooLarge | InvalidInput | IsADirectory | PermissionDenied)
+            || source.raw_os_error().is_some_and(|code| of_disk.contains(&code))
+    }
+
     /// Whether stored bytes are damaged or missing.
     #[must_use]
     pub fn is_corrupt(&self) -> bool {

@@ -25,7 +25,7 @@ pub mod trash;
 
 pub use crate::images::entry::Entry;
 pub use crate::images::fetched::{Fetched, Given, Unread};
-pub use crate::images::listing::Listed;
+pub use crate::images::listing::{Damaged, Listed, Standing};
 pub use crate::images::lookup::KeyOrName;
 pub use crate::images::origin::{Origin, Remark};
 pub use crate::images::pins::{Pin, Pins};

@@ -60,6 +60,22 @@ impl Trash {
         self.store.join("trash")
     }
 
+    /// Whether what has this name in the trash's folder goes with the trash. Where the folder is a
+    /// link, it may have been anything before: only what has a name that runs of ours give goes.
+    #[must_use]
+    pub fn governs(&self, name: &str) -> bool {
+        is_damaged(name)
+            || is_doomed(name)
+            || self.named(name.to_owned()).time().is_some()
+            || !self.folder().is_symlink()
+    }
+
+    /// The names of what goes with the trash.
+    fn names(&self) -> Result<Vec<String>> {
+        let names = replace::names_if_folder(&self.folder())?;
+        Ok(names.into_iter().filter(|name| self.governs(name)).collect())
+    }
+
     /// Starts a batch. Nothing is written until something is taken into it. Its name sorts after
     /// those that are there, also where the clock was set back since.
     #[must_use]
@@ -104,9 +120,13 @@ impl Trash {
     /// # Errors
     /// I/O errors.
     pub fn batches(&self) -> Result<Vec<Batch>> {
-        let names = replace::names(&self.folder())?.into_iter();
-        let names = names.filter(|name| name != DAMAGED && !is_doomed(name));
-        Ok(names.map(|name| self.named(name)).collect())
+        // A link is not a batch: what is behind it was never the store's.
+        let is_folder = |name: &String| {
+            fs::symlink_metadata(self.folder().join(name)).is_ok_and(|metadata| metadata.is_dir())
+        };
+        let names = self.names()?.into_iter().filter(is_folder);
+        // What somebody else put there has no time in its name, and nothing is taken out of it.
+        Ok(names.map(|name| self.named(name)).filter(|batch| batch.time().is_some()).collect())
     }
 
     /// Brings back the file that stood at `path`, from the newest batch that has it. Returns
@@ -161,7 +181,7 @@ impl Trash {
     /// # Errors
     /// A trash that cannot be listed.
     pub fn settle_times(&self, now: SystemTime) -> Result<()> {
-        for name in replace::names(&self.folder())? {
+        for name in self.names()? {
             let path = self.folder().join(&name);
             let is_ahead = |metadata: fs::Metadata| {
                 metadata.is_dir() && metadata.modified().is_ok_and(|modified| modified > now)
@@ -182,7 +202,7 @@ impl Trash {
     pub fn empty(&self, grace: Duration, now: SystemTime) -> Result<u64> {
         self.settle_times(now)?;
         let old = |modified| now.duration_since(modified).unwrap_or_default() >= grace;
-        for name in replace::names(&self.folder())? {
+        for name in self.names()? {
             let modified = fs::symlink_metadata(self.folder().join(&name)).and_then(|it| it.modified());
             // Another collector may have been here in between.
             if modified.is_ok_and(old) {
@@ -199,7 +219,7 @@ impl Trash {
     /// # Errors
     /// I/O errors.
     pub fn doom(&self, name: &str) -> Result<bool> {
-        if is_doomed(name) || !replace::names(&self.folder())?.iter().any(|it| it == name) {
+        if is_doomed(name) || !self.names()?.iter().any(|it| it == name) {
             return Ok(false);
         }
         // What a killed run has doomed may stand there under this name still.
@@ -218,7 +238,7 @@ impl Trash {
     /// I/O errors.
     pub fn shred(&self) -> Result<u64> {
         let mut freed = 0;
-        for name in replace::names(&self.folder())?.iter().filter(|name| is_doomed(name)) {
+        for name in self.names()?.iter().filter(|name| is_doomed(name)) {
             let path = self.folder().join(name);
             // A file that somebody put into the trash.
             if let Ok(metadata) = fs::symlink_metadata(&path)
@@ -357,7 +377,7 @@ pub fn disk_bytes(folder: &Utf8Path) -> Result<u64> {
 }
 
 fn walk(folder: &Utf8Path, each: &mut dyn FnMut(&Utf8Path, &fs::Metadata)) -> Result<()> {
-    for name in replace::names(folder)? {
+    for name in replace::names_if_folder(folder)? {
         let path = folder.join(name);
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -1,5 +1,6 @@
 //! Plans, and what carries them out.
 
+use std::collections::HashSet;
 use std::io::BufRead;
 use std::sync::atomic::AtomicBool;
 
@@ -20,6 +21,7 @@ use crate::plan::file as plan_file;
 use crate::plan::{self, Clean, Names, Objection, Plan, Unmet};
 use crate::show;
 use crate::show::Held;
+use crate::snapshot::Snapshot;
 use crate::survey::survey;
 use crate::sweep::{Kept, Reason, Swept, What, sweep};
 
@@ -45,7 +47,7 @@ pub fn plan(
     extras: &[Folder],
     console: &mut Console<'_>,
 ) -> Result<Outcome> {
-    let (mut plan, returns) = look(store, wanted, limits)?;
+    let (mut plan, returns) = look_and_say(store, wanted, limits, console)?;
     plan.extras = extra::chosen(extras, plan.time, console);
     say_no_limit(wanted, limits, extras, console);
     if console.json {
@@ -85,7 +87,7 @@ pub fn run(
     stop: &AtomicBool,
     console: &mut Console<'_>,
 ) -> Result<Outcome> {
-    let (mut plan, returns) = look(store, wanted, limits)?;
+    let (mut plan, returns) = look_and_say(store, wanted, limits, console)?;
     plan.extras = extra::chosen(extras, plan.time, console);
     say_no_limit(wanted, limits, extras, console);
     let since = plan.time;
@@ -143,6 +145,26 @@ fn place(store: &Store) -> Utf8PathBuf {
 }
 
 pub(super) fn look(store: &Store, wanted: &Wanted, limits: &Limits) -> Result<(Plan, Returns)> {
+    let (_, plan, returns) = look_with(store, wanted, limits)?;
+    Ok((plan, returns))
+}
+
+/// The same; says what of the store is passed over, and what a damaged image holds.
+fn look_and_say(
+    store: &Store,
+    wanted: &Wanted,
+    limits: &Limits,
+    console: &mut Console<'_>,
+) -> Result<(Plan, Returns)> {
+    let (snapshot, plan, returns) = look_with(store, wanted, limits)?;
+    let going: HashSet<_> = plan.images.iter().map(|image| &image.key).collect();
+    let staying = snapshot.unknown().filter(|image| !going.contains(&image.key));
+    let staying: Vec<_> = staying.map(|image| image.key.as_str()).collect();
+    show::oddities(&snapshot.strays, &staying).into_iter().for_each(|oddity| console.warn(oddity));
+    Ok((plan, returns))
+}
+
+fn look_with(store: &Store, wanted: &Wanted, limits: &Limits) -> Result<(Snapshot, Plan, Returns)> {
     let told = Told::of_all(store, Timestamp::now())?;
     let snapshot = survey(store, &told)?;
     let returns = Returns { packages: returned(store, snapshot.now), ..told.returns() };
@@ -151,7 +173,7 @@ pub(super) fn look(store: &Store, wanted: &Wanted, limits: &Limits) -> Result<(P
         Wanted::All(what) => (plan::clean(&snapshot, limits, *what), Returns::default()),
         Wanted::Named(names) => (plan::named(&snapshot, limits, names), Returns::default()),
     };
-    Ok((Plan { store: Some(place(store)), ..plan }, returns))
+    Ok((snapshot, Plan { store: Some(place(store)), ..plan }, returns))
 }
 
 #[expect(clippy::too_many_arguments, reason = "each is one thing that the caller decides")]

@@ -5,18 +5,19 @@ use std::collections::{BTreeSet, HashMap};
 use jiff::Timestamp;
 use serde_json::Value;
 use storekit::oci::DOCUMENT_CAP;
-use storekit::{Digest, Fetched, Given, Images, Key, KeyOrName, PackageKey, Store};
+use storekit::{Digest, Fetched, Given, Images, Key, KeyOrName, PackageKey, Standing, Store};
 use toolkit::Outcome;
 
 use super::console::{Console, lookup};
 use super::view::Id;
 use crate::error::Result;
 use crate::events::Told;
+use crate::holds;
 use crate::show;
 use crate::show::info::{Beside, Together};
 use crate::show::ls::{Filter, PackageRow, Row};
 use crate::snapshot::{Image, Snapshot};
-use crate::survey::survey;
+use crate::survey::{reach, survey};
 
 /// What is told of.
 struct Looked<'a> {
@@ -121,7 +122,6 @@ impl Looked<'_> {
 /// What the image's files say of it. What cannot be understood is not told.
 fn beside(store: &Store, image: &Image) -> Result<Beside> {
     let images = store.images();
-    let build_seconds = images.peek(&image.key)?.and_then(|listed| listed.entry.build_seconds);
     let mut kinds = HashMap::new();
     let mut open = vec![image.digest];
     while let Some(digest) = open.pop() {
@@ -137,12 +137,25 @@ fn beside(store: &Store, image: &Image) -> Result<Beside> {
         }
         open.extend(manifests.into_iter().filter(|it| image.blobs.contains(it) && !kinds.contains_key(it)));
     }
-    Ok(Beside { build_seconds, fetched: fetched(&images, &image.key)?, kinds })
+    let pins = holds::pins_of(&images, image, Timestamp::now())?;
+    Ok(Beside { pins, lacks: lacks(store, image)?, fetched: fetched(&images, &image.key)?, kinds })
+}
+
+/// The blobs that the image needs and that are not there, as far as that is known.
+fn lacks(store: &Store, image: &Image) -> Result<Vec<Digest>> {
+    let images = store.images();
+    let Some(Standing::Sound(listed)) = images.look_at(&image.key)?.filter(|_| image.incomplete) else {
+        return Ok(Vec::new());
+    };
+    Ok(reach(&mut images.walker(), &listed.entry.descriptor)?.missing.into_iter().collect())
 }
 
 /// What is on record of the key's builds; nothing where there is no record.
 fn fetched(images: &Images, key: &Key) -> Result<Vec<Given>> {
-    let record = images.fetched(key)?.unwrap_or_default();
+    let record = match images.fetched(key) {
+        Err(error) if error.is_unreadable() => Vec::new(),
+        record => record?.unwrap_or_default(),
+    };
     Ok(Fetched::lenient(&record).collect())
 }
 

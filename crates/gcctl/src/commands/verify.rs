@@ -5,7 +5,8 @@ use toolkit::Outcome;
 use toolkit::words::count;
 
 use super::console::Console;
-use crate::error::{Error, Result};
+use crate::error::{DamageAdvice, Error, Result};
+use crate::show;
 use crate::verify::verify as look;
 
 /// Tells what of a store is damaged, a line for each; with `repair`, mends what can be.
@@ -22,6 +23,7 @@ pub fn verify(store: &Store, repair: bool, console: &mut Console<'_>) -> Result<
         })?;
     }
     console.flush()?;
+    show::oddities(&report.strays, &[]).into_iter().for_each(|stray| console.warn(stray));
     let words = [(report.files, "file"), (report.images, "image"), (report.packages, "package")];
     let words: Vec<_> = words.into_iter().map(|(number, one)| count(number, one)).collect();
     match report.findings.len() as u64 {
@@ -29,6 +31,13 @@ pub fn verify(store: &Store, repair: bool, console: &mut Console<'_>) -> Result<
             console.say(format!("{}: all sound", words.join(", ")));
             Ok(Outcome::Yes)
         }
-        found => Err(Error::Damage { found, mended: repair }),
+        found => {
+            let advice = match (report.findings.iter().any(|finding| finding.can_be_mended), repair) {
+                (false, _) => DamageAdvice::ByHand,
+                (true, true) => DamageAdvice::Repaired,
+                (true, false) => DamageAdvice::Repair,
+            };
+            Err(Error::Damage { found, advice })
+        }
     }
 }

@@ -112,6 +112,22 @@ impl<'a> Choice<'a> {
         }
     }
 
+    /// From now on, no image goes of which it is not known what it needs, nor what refers to an
+    /// image that is not found: that one may hold it.
+    pub(super) fn keep_the_unknown(&mut self) {
+        let images = &self.snapshot.images;
+        if self.snapshot.unknown().next().is_some() {
+            self.candidates.retain(|entry| !images[*entry].unknown && images[*entry].subject.is_none());
+        }
+    }
+
+    /// From now on, no image goes where one stays that may need any blob: no byte would be free.
+    pub(super) fn keep_where_nothing_is_freed(&mut self) {
+        if self.snapshot.unknown().next().is_some() {
+            self.candidates.clear();
+        }
+    }
+
     pub(super) fn by_age(&mut self) {
         let (now, limits) = (self.snapshot.now, self.limits);
         let is_old =

@@ -3,7 +3,8 @@
 //! Touches no disk and reads no clock: all that counts is in the snapshot. A pinned image never
 //! goes; the age limit passes it over, and where pins alone exceed a count or a size, that limit is
 //! reported as not to be met. A limit of bytes that cannot be met takes no image that is the newest
-//! of a name: that would not help. What refers to an image goes with it.
+//! of a name: that would not help. What refers to an image goes with it. An image of which it is
+//! not known what it needs goes for no limit, and holds all blobs as long as it is there.
 
 mod bounds;
 mod choice;
@@ -341,8 +342,10 @@ pub fn decide(snapshot: &Snapshot, limits: &Limits) -> Plan {
     let limits = limits.settled(snapshot.capacity);
     let mut choice = Choice::new(snapshot, &limits);
     choice.keep_the_last();
+    choice.keep_the_unknown();
     choice.by_age();
     choice.by_count();
+    choice.keep_where_nothing_is_freed();
     choice.of_some_by_size();
     choice.by_size();
     choice.plan()

@@ -30,6 +30,7 @@ fn image(number: i64, name: &str, blobs: &[&str]) -> Image {
         pinned: false,
         subject: None,
         incomplete: false,
+        unknown: false,
         blobs: blobs.iter().map(|blob| Digest::of(blob.as_bytes())).collect(),
         files: 4096,
     }

@@ -28,6 +28,10 @@ pub struct ImageInfo<'a> {
     frees: u64,
     /// The keys of what goes with it: signatures and the like.
     referrers: Vec<&'a str>,
+    /// The pins that hold it: its own key, patterns, and the keys whose rebuild needs it.
+    pins: &'a [String],
+    /// The blobs that it needs and that are not there.
+    lacks: &'a [Digest],
     blobs: Vec<Share<'a>>,
     /// What its builds fetched.
     fetched: &'a [Given],
@@ -70,8 +74,10 @@ pub struct Together {
 /// What a command has found out of an image besides the snapshot.
 #[derive(Debug, Default)]
 pub struct Beside {
-    /// How long its build took.
-    pub build_seconds: Option<f64>,
+    /// The pins that hold it, in words.
+    pub pins: Vec<String>,
+    /// The blobs that it needs and that are not there.
+    pub lacks: Vec<Digest>,
     /// What its builds fetched.
     pub fetched: Vec<Given>,
     /// What its documents say that blobs are.
@@ -101,7 +107,9 @@ pub fn image_info<'a>(
     let referrers = going.iter().filter(|it| Some(**it) != place);
     ImageInfo {
         row,
-        build_seconds: beside.build_seconds,
+        build_seconds: image.build_seconds,
+        pins: &beside.pins,
+        lacks: &beside.lacks,
         frees: snapshot.freed_by(&going),
         referrers: referrers.map(|it| snapshot.images[*it].key.as_str()).collect(),
         blobs: image.blobs.iter().map(share).collect(),
@@ -157,6 +165,11 @@ fn bytes(bytes: u64) -> String {
 #[must_use]
 pub fn image_text(info: &ImageInfo<'_>, now: Timestamp) -> String {
     let mut lines = info.row.lines(now);
+    lines.extend(info.pins.iter().map(|pin| format!("pinned by {pin}")));
+    if info.row.is_damaged() {
+        lines.push("damaged: it cannot be told what it needs, and every blob is held for it".to_owned());
+    }
+    lines.extend(info.lacks.iter().map(|digest| format!("incomplete: lacks {digest}")));
     if let Some(seconds) = info.build_seconds {
         lines.push(format!("its build took {}", seconds_text(seconds)));
     }

@@ -127,6 +127,8 @@ pub struct Row<'a> {
     pinned: bool,
     /// Whether something that it needs is not there.
     incomplete: bool,
+    /// Whether it is not known what it needs.
+    damaged: bool,
     /// What it refers to: the digest of the image that it signs or describes, stored or not.
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<Digest>,
@@ -149,6 +151,10 @@ pub fn rows<'a>(snapshot: &'a Snapshot, filter: &Filter) -> Vec<Row<'a>> {
 impl Row<'_> {
     pub(crate) fn key(&self) -> &Key {
         self.key
+    }
+
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damaged
     }
 
     /// A line for each thing that is known.
@@ -252,6 +258,7 @@ fn row<'a>(snapshot: &Snapshot, image: &'a Image, of: Option<&'a Key>, holders: 
         disk: image.is_disk,
         pinned: image.pinned,
         incomplete: image.incomplete,
+        damaged: image.unknown,
         subject: image.subject,
         of,
     }
@@ -270,7 +277,11 @@ pub fn list(rows: &[Row<'_>], now: Timestamp) -> Table {
         ("NAMES", Left),
     ]);
     for row in rows {
-        let marks = [(row.pinned, "(pinned)"), (row.incomplete, "(incomplete)")];
+        let marks = [
+            (row.pinned, "(pinned)"),
+            (row.damaged, "(damaged)"),
+            (row.incomplete && !row.damaged, "(incomplete)"),
+        ];
         let marks = marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark);
         let of = row.of.map(|key| format!("(goes with {key})"));
         let names = row.names.iter().map(String::as_str).filter(|name| !name.is_empty());

@@ -4,6 +4,7 @@ mod df;
 pub mod files;
 pub mod info;
 pub mod ls;
+mod odd;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ use crate::plan::file::{self as plan_file, WrittenUnmet};
 use crate::plan::{Eviction, Left, Objection, Plan, Rest, Unmet};
 use crate::sweep::{Kept, Reason, Swept};
 pub use df::{Df, df, df_table, ecosystems, image_names};
+pub use odd::oddities;
 use toolkit::amount::{Amount, Setting};
 use toolkit::words::{ago, count, span};
 use toolkit::{Align, Table};
@@ -404,6 +406,7 @@ pub fn reason(reason: Reason) -> &'static str {
         Reason::InUse => "in use",
         Reason::Needed => "needed by an image or a package now",
         Reason::SubjectStays => "the image that it refers to stays",
+        Reason::Unreadable => "it cannot be read",
     }
 }
 

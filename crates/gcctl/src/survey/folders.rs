@@ -131,10 +131,10 @@ impl Aside {
         self.rest.extend(other.rest);
     }
 
-    /// What is not to be read: files with several names, folders, unfinished files. Returns the
-    /// name of anything else.
+    /// What is not to be read: files with several names, folders, pipes, unfinished files. Returns
+    /// the name of anything else.
     pub(super) fn sort_out<'a>(&mut self, folder: &Utf8Path, name: &'a CStr, stat: &Stat) -> Option<&'a str> {
-        if look::is_folder(stat) || stat.st_nlink > 1 {
+        if !look::may_be_read(stat) || stat.st_nlink > 1 {
             self.rest.push(folder.as_std_path().join(OsStr::from_bytes(name.to_bytes())));
             return None;
         }
@@ -172,7 +172,7 @@ fn jobs(store: &Store, apart: &mut Apart) -> Result<Vec<Job>> {
     if !entries.is_dir() {
         return Ok(jobs);
     }
-    for source in replace::names(&entries)? {
+    for source in replace::names_if_folder(&entries)? {
         let folder = entries.join(&source);
         if folder_itself(&folder)?.is_none() {
             continue;
@@ -243,7 +243,7 @@ impl Part {
         let is_mine = |name: &CStr| name.to_bytes().last().map_or(0, |last| usize::from(*last)) % of == share;
         look::each_of(folder, &is_mine, &mut |name, stat| {
             if let Some(name) = part.aside.sort_out(folder, name, stat) {
-                match Digest::from_hex(name) {
+                match Digest::from_hex(name).filter(|_| look::is_file(stat)) {
                     Some(digest) => part.blobs.push((digest, Seen::of(stat))),
                     None => part.aside.other += bytes_of(stat),
                 }
@@ -257,7 +257,7 @@ impl Part {
         let mut part = Self::default();
         look::each(folder, &mut |name, stat| {
             if let Some(name) = part.aside.sort_out(folder, name, stat) {
-                match Digest::from_hex(name) {
+                match Digest::from_hex(name).filter(|_| look::is_file(stat)) {
                     Some(digest) => part.bodies.push(Body::there(digest, bytes_of(stat))),
                     None => part.aside.other += bytes_of(stat),
                 }

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
 use storekit::digest::DigestMap;
 use storekit::files::look::{self, Seen};
 use storekit::files::state::FileState;
 use storekit::images::notes::{Fresh, Note, Notes};
-use storekit::{Images, Key, Listed, Reach, Walker};
+use storekit::{Damaged, Descriptor, Entry, Images, Key, Listed, Reach, Standing, Walker};
 
 use super::folders::Aside;
-use super::known;
 use crate::error::{Error, Result};
 
 /// No thread is worth its start for fewer entries than this.
@@ -36,6 +36,8 @@ pub(super) struct Settled {
     pub(super) reach: Reach,
     /// The bytes of its key file, where that has no other name.
     pub(super) bytes: u64,
+    /// Whether it is not known what else it needs.
+    pub(super) unknown: bool,
 }
 
 /// What one thread found.
@@ -95,7 +97,7 @@ fn files(images: &Images, aside: &mut Aside) -> Result<Vec<File>> {
         // One with several names, or a folder, is among the keys all the same.
         let is_plain = aside.sort_out(&folder, name, stat).is_some();
         let bytes = if is_plain { Seen::of(stat).bytes } else { 0 };
-        match key {
+        match key.filter(|_| look::may_be_read(stat)) {
             Some(key) => {
                 let state = look::is_file(stat).then(|| FileState::of(stat));
                 files.push(File { key, state, bytes });
@@ -123,16 +125,24 @@ impl Reader<'_> {
             let bytes = file.bytes;
             if let Some((place, listed, reach)) = self.noted(file, now) {
                 part.known.push(place);
-                part.images.push(image(Settled { listed, reach, bytes }));
+                part.images.push(image(Settled { listed, reach, bytes, unknown: false }));
                 continue;
             }
-            let Some(listed) = self.images.peek(&file.key)? else { continue };
+            let listed = match self.images.look_at(&file.key)? {
+                None => continue,
+                Some(Standing::Sound(listed)) => listed,
+                Some(Standing::Damaged(damaged)) => {
+                    part.images.push(image(unread(damaged, bytes)));
+                    continue;
+                }
+            };
             let Some((listed, reach)) = settle(self.images, &mut walker, listed)? else { continue };
             if let Some(state) = &file.state {
                 let state_of = |digest: &_| self.seen.get(digest)?.state.to_bytes();
                 part.fresh.add(&file.key, state, &listed.entry, &reach, state_of);
             }
-            part.images.push(image(Settled { listed, reach, bytes }));
+            let unknown = !reach.unknown.is_empty();
+            part.images.push(image(Settled { listed, reach, bytes, unknown }));
         }
         Ok(part)
     }
@@ -159,20 +169,27 @@ impl Reader<'_> {
     }
 }
 
+/// What is known of an image whose key file cannot be read.
+fn unread(damaged: Damaged, bytes: u64) -> Settled {
+    let Damaged { key, digest, used, .. } = damaged;
+    let saved = Timestamp::try_from(used).unwrap_or(Timestamp::UNIX_EPOCH);
+    let entry = Entry::new(Descriptor::new("", digest, 0), saved);
+    let reach = Reach { missing: [digest].into(), ..Reach::default() };
+    Settled { listed: Listed { key, entry, used }, reach, bytes, unknown: true }
+}
+
 /// Follows an entry. Where something is missing the entry is read again: a collector may have taken
 /// both, or a save may have put another in its place.
 fn settle(images: &Images, walker: &mut Walker, mut listed: Listed) -> Result<Option<(Listed, Reach)>> {
     loop {
-        let reach = walker.reach(&listed.entry.descriptor)?;
+        let reach = super::reach(walker, &listed.entry.descriptor)?;
         if reach.is_whole() {
             return Ok(Some((listed, reach)));
         }
-        match images.peek(&listed.key)? {
+        match images.look_at(&listed.key)? {
             None => return Ok(None),
-            Some(again) if again.entry == listed.entry => {
-                return known(&listed.key, &reach).map(|()| Some((listed, reach)));
-            }
-            Some(again) => listed = again,
+            Some(Standing::Sound(again)) if again.entry != listed.entry => listed = again,
+            Some(_) => return Ok(Some((listed, reach))),
         }
     }
 }

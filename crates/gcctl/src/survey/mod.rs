@@ -1,7 +1,7 @@
 //! Reads a store into a snapshot.
 //!
-//! Takes no lock: what comes and goes meanwhile is read again. An entry that cannot be read, or a
-//! document that is missing or damaged, is an error.
+//! Takes no lock: what comes and goes meanwhile is read again. Of an entry that cannot be read, or
+//! of which a document is missing or damaged, it is not known what it needs: it holds all blobs.
 
 mod folders;
 mod images;
@@ -17,10 +17,10 @@ use storekit::files::replace;
 use storekit::images::referrers;
 use storekit::packages::entry;
 use storekit::packages::index::Summary;
-use storekit::{Digest, Images, Key, PackageEntry, Reach, Store, trash};
+use storekit::{Descriptor, Digest, Images, Key, PackageEntry, Reach, Store, Walker, trash};
 
 use crate::disk::{self, Apart, Place};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::events::Told;
 use crate::holds::Holds;
 use crate::packages::{Body, Gathered, Packages};
@@ -30,7 +30,7 @@ use images::Settled;
 /// Reads the whole store. `told` is what its own events say, for the uses.
 ///
 /// # Errors
-/// [`Error::Unknown`]; whatever of the store cannot be read.
+/// Whatever of the store cannot be read.
 pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
     let images = store.images();
     // Blobs first: what an entry needs that came after them is not taken for unreferenced.
@@ -38,7 +38,7 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
     let blobs = Arc::new(blobs);
     let now = Timestamp::now();
     let holds = Holds::read(&images, now)?;
-    let image = |Settled { listed, reach, bytes }: Settled| Image {
+    let image = |Settled { listed, reach, bytes, unknown }: Settled| Image {
         digest: listed.entry.descriptor.digest,
         saved: listed.entry.saved,
         used: Timestamp::try_from(listed.used).unwrap_or(now).min(now),
@@ -48,6 +48,7 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
         subject: referrers::subject(&listed.key, &listed.entry, &reach),
         is_disk: reach.is_disk,
         incomplete: !reach.is_whole(),
+        unknown,
         blobs: reach.present.into_keys().collect(),
         files: bytes,
         names: listed.entry.names,
@@ -90,6 +91,7 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
         abandoned: abandoned.min(found.unfinished + ownerless),
         trash: found.trash.into_values().map(|removed| first_seen(removed, now)).collect(),
         other: found.other,
+        strays: found.strays,
         packages,
         contexts: found.contexts,
         events: found.events,
@@ -100,12 +102,18 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
     })
 }
 
+/// What hangs on a descriptor. Where its documents are damaged, or cannot be read, what is found of
+/// it, with [`Reach::unknown`].
+///
 /// # Errors
-/// [`Error::Unknown`] where a document is missing, so that its blobs are not known.
-pub(crate) fn known(key: &Key, reach: &Reach) -> Result<()> {
-    match reach.unknown.first() {
-        None => Ok(()),
-        Some(digest) => Err(Error::Unknown { key: key.clone(), digest: *digest }),
+/// I/O errors that are not of one file alone.
+pub(crate) fn reach(walker: &mut Walker, root: &Descriptor) -> Result<Reach> {
+    match walker.reach(root) {
+        Err(error) if error.is_corrupt() || error.is_unreadable() => {
+            let lacking: BTreeSet<_> = [root.digest].into();
+            Ok(Reach { missing: lacking.clone(), unknown: lacking, ..Reach::default() })
+        }
+        reach => Ok(reach?),
     }
 }
 
@@ -114,7 +122,7 @@ pub(crate) fn foreign(images: &Images) -> Result<BTreeSet<Digest>> {
     let mut walker = images.walker();
     let mut digests = BTreeSet::new();
     for descriptor in images.foreign()? {
-        digests.extend(walker.reach(&descriptor)?.digests());
+        digests.extend(reach(&mut walker, &descriptor)?.digests());
     }
     Ok(digests)
 }
@@ -133,12 +141,22 @@ struct Found {
     temporary: Vec<Utf8PathBuf>,
     trash: BTreeMap<String, Removed>,
     other: u64,
+    strays: Vec<String>,
 }
 
 impl Found {
     fn below(store: &Store, apart: &Apart) -> Result<Self> {
         let mut found = Self::default();
-        disk::walk(store.root(), apart, &mut |it| found.add(it))?;
+        let trash = store.trash();
+        disk::walk(store.root(), apart, &mut |it| {
+            let is_foreign = matches!(&it.place, Place::Trash(name) if !trash.governs(name));
+            if is_stray(store, &it) {
+                found.strays.push(below_store(store, it.path));
+            }
+            let place = if is_foreign || is_stray(store, &it) { Place::Other } else { it.place.clone() };
+            found.add(disk::Found { place, ..it })
+        })?;
+        found.strays.sort_unstable();
         Ok(found)
     }
 
@@ -183,6 +201,24 @@ impl Found {
     }
 }
 
+/// The path below the store, in words.
+pub(crate) fn below_store(store: &Store, path: &Path) -> String {
+    path.strip_prefix(store.root()).unwrap_or(path).to_string_lossy().into_owned()
+}
+
+/// Whether it has a name that only a file of ours has, and is none: a folder, a pipe, a device.
+/// What stands for a folder of the store and is none is another.
+pub(crate) fn is_stray(store: &Store, found: &disk::Found<'_>) -> bool {
+    let metadata = found.metadata;
+    let below = found.path.strip_prefix(store.root()).unwrap_or(found.path);
+    match found.place {
+        Place::Blob(_) | Place::Body(_) | Place::Package => !metadata.is_file(),
+        Place::OfKey(_) | Place::Events => !metadata.is_file() && !metadata.is_symlink(),
+        Place::Other => !metadata.is_dir() && disk::is_folder_of_store(below),
+        _ => false,
+    }
+}
+
 /// What stands in the file of an entry. `None` where it is gone, is not understood (nothing syncs
 /// these files: a crash may have emptied it), or is another URL's: no server takes it for an answer
 /// then either.
@@ -207,7 +243,11 @@ pub(crate) fn entry_at(path: &Utf8Path) -> Result<Option<PackageEntry>> {
 /// # Errors
 /// As [`entry_at`].
 pub(crate) fn entry_with_metadata(path: &Utf8Path) -> Result<Option<(PackageEntry, Metadata)>> {
-    let Some((bytes, metadata)) = replace::read_with_metadata(path, entry::CAP)? else { return Ok(None) };
+    let read = match replace::read_with_metadata(path, entry::CAP) {
+        Err(error) if error.is_unreadable() => return Ok(None),
+        read => read?,
+    };
+    let Some((bytes, metadata)) = read else { return Ok(None) };
     match PackageEntry::parse(&bytes, path) {
         Err(storekit::Error::BadPackage { .. }) => Ok(None),
         entry => Ok(Some((entry?, metadata))),

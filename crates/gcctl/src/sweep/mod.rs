@@ -20,7 +20,9 @@ use serde::Serialize;
 use storekit::files::lock::Exclusive;
 use storekit::files::state::FileState;
 use storekit::images::BESIDE;
-use storekit::{Age, Batch, Digest, Discarded, Event, Images, Kind, Listed, NeededBodies, Store};
+use storekit::{
+    Age, Batch, Damaged, Digest, Discarded, Event, Images, Kind, Listed, NeededBodies, Standing, Store,
+};
 use toolkit::amount::Setting;
 
 use crate::disk;
@@ -32,7 +34,7 @@ use crate::limits::{Part, Why};
 use crate::plan::{self, Eviction, Left, Plan, Rest, Unmet};
 use crate::roots::Roots;
 use crate::snapshot::Snapshot;
-use crate::survey::survey;
+use crate::survey::{reach, survey};
 
 /// How long one step holds the lock; it ends with the item that it is at.
 const STEP: Duration = Duration::from_millis(50);
@@ -118,11 +120,13 @@ pub enum Reason {
     Needed,
     /// The image that it refers to stays.
     SubjectStays,
+    /// It cannot be read, so that it cannot be seen whether somebody has it.
+    Unreadable,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Gone,
         Self::SavedAnew,
         Self::Used,
@@ -130,6 +134,7 @@ impl Reason {
         Self::InUse,
         Self::Needed,
         Self::SubjectStays,
+        Self::Unreadable,
     ];
 }
 
@@ -342,8 +347,9 @@ impl<'a> Sweep<'a> {
 
     /// A referrer goes only where what it refers to has gone, in a step before this one.
     fn evict_referrer(&mut self, lock: &Exclusive, image: &Eviction) -> Result<()> {
-        let needed = self.roots.needed(lock)?;
-        if image.subject.is_some_and(|subject| needed.contains(&subject)) {
+        if let Some(subject) = image.subject
+            && self.roots.names(lock, &subject)?
+        {
             let name = image.key.to_string();
             self.swept.kept.push(Kept { what: What::Image, name, reason: Reason::SubjectStays });
             return Ok(());
@@ -352,7 +358,7 @@ impl<'a> Sweep<'a> {
     }
 
     fn reached(&self, listed: &Listed) -> Result<Vec<Digest>> {
-        Ok(self.images.walker().reach(&listed.entry.descriptor)?.digests().collect())
+        Ok(reach(&mut self.images.walker(), &listed.entry.descriptor)?.digests().collect())
     }
 
     /// Reads again what pins hold, where there are others than before. Nobody pins anything while a
@@ -373,7 +379,11 @@ impl<'a> Sweep<'a> {
     }
 
     fn reason_to_keep(&self, image: &Eviction) -> Result<Option<Reason>> {
-        let Some(listed) = self.images.peek(&image.key)? else { return Ok(Some(Reason::Gone)) };
+        let listed = match self.images.look_at(&image.key)? {
+            None => return Ok(Some(Reason::Gone)),
+            Some(Standing::Sound(listed)) => listed,
+            Some(Standing::Damaged(damaged)) => return Ok(self.reason_to_keep_damaged(image, &damaged)),
+        };
         let used = Timestamp::try_from(listed.used).unwrap_or(Timestamp::MAX);
         Ok(if listed.entry.descriptor.digest != image.digest {
             Some(Reason::SavedAnew)
@@ -386,19 +396,32 @@ impl<'a> Sweep<'a> {
         })
     }
 
+    fn reason_to_keep_damaged(&self, image: &Eviction, now: &Damaged) -> Option<Reason> {
+        if now.digest != image.digest {
+            Some(Reason::SavedAnew)
+        } else {
+            self.holds.key(&now.key).then_some(Reason::Pinned)
+        }
+    }
+
     /// `listed`: the plan names the blob by itself, not with an image.
     fn take_blob(&mut self, lock: &Exclusive, (digest, listed): (Digest, bool)) -> Result<()> {
         let keep = |it: &mut Self, reason| {
             it.swept.kept.push(Kept { what: What::Blob, name: digest.to_string(), reason });
         };
-        if self.roots.needed(lock)?.contains(&digest) {
+        if self.roots.may_need(lock, &digest)? {
             if listed {
                 keep(self, Reason::Needed);
             }
             return Ok(());
         }
         let Some(bytes) = disk::bytes(&self.images.blobs().path(&digest))? else { return Ok(()) };
-        match self.discarding(|it| it.images.discard_blob(lock, &digest, &it.batch))? {
+        let done = self.discarding(|it| it.images.discard_blob(lock, &digest, &it.batch));
+        if matches!(&done, Err(Error::Store(error)) if error.is_unreadable()) {
+            keep(self, Reason::Unreadable);
+            return Ok(());
+        }
+        match done? {
             Discarded::Moved => {
                 self.swept.blobs += 1;
                 self.count(bytes, true);

@@ -80,7 +80,12 @@ impl Sweep<'_> {
         }
         let packages = self.store.packages();
         let Some(bytes) = disk::bytes(&packages.blobs().path(digest))? else { return Ok(()) };
-        match packages.discard_body(lock, digest, &self.store.trash().shredder())? {
+        let done = packages.discard_body(lock, digest, &self.store.trash().shredder());
+        if matches!(&done, Err(error) if error.is_unreadable()) {
+            keep(self, Reason::Unreadable);
+            return Ok(());
+        }
+        match done? {
             Discarded::Moved => {
                 self.swept.bodies += 1;
                 self.swept.package_bytes += bytes;

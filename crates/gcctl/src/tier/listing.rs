@@ -113,6 +113,7 @@ impl Listing {
                     pinned: false,
                     subject: None,
                     incomplete: false,
+                    unknown: false,
                     blobs,
                     files: 0,
                 });

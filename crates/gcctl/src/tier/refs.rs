@@ -184,6 +184,7 @@ mod tests {
             pinned: false,
             subject: None,
             incomplete: false,
+            unknown: false,
             blobs: Vec::new(),
             files: 0,
         }

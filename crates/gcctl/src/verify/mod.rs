@@ -18,18 +18,22 @@ use jiff::Timestamp;
 use serde::Serialize;
 use storekit::error::At;
 use storekit::files::replace;
-use storekit::{Digest, FoundPackage, Images, PackageEntry, Store, oci, trash};
+use storekit::images::BESIDE;
+use storekit::{Digest, FoundPackage, Images, Key, Listed, PackageEntry, Standing, Store, oci, trash};
+use toolkit::words::count;
 
 use crate::disk::{self, Apart, Place};
 use crate::error::{Error, Result};
 use crate::events::Told;
 use crate::holds::Holds;
-use crate::survey::survey;
+use crate::survey::{self, reach, survey};
 
 /// Derived files, which their readers make anew.
 const DERIVED: [&str; 6] = [".names", ".layers", ".packages", ".images", ".proved", ".indexed"];
 /// How hashctx's files begin.
 const STAT_CACHE: &[u8] = b"larder stat cache ";
+/// What is done with what is damaged.
+const ASIDE: &str = "moved to trash/damaged";
 /// No index.json is larger, in bytes.
 const INDEX_CAP: u64 = 1 << 30;
 
@@ -45,6 +49,9 @@ pub struct Finding {
     /// What was done about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub done: Option<&'static str>,
+    /// Whether a repair puts it right.
+    #[serde(skip)]
+    pub can_be_mended: bool,
 }
 
 /// What a finding is about.
@@ -82,6 +89,9 @@ pub struct Report {
     pub packages: u64,
     /// What is wrong, by kind and path.
     pub findings: Vec<Finding>,
+    /// What stands where only files of the store do and is not one, and is passed over: paths below
+    /// the store, sorted.
+    pub strays: Vec<String>,
 }
 
 /// Looks at everything.
@@ -96,6 +106,7 @@ pub fn verify(store: &Store, repair: bool) -> Result<Report> {
         report: Report::default(),
         unfetched: HashSet::new(),
         damaged: HashSet::new(),
+        moved: false,
     };
     verifier.blobs()?;
     verifier.images()?;
@@ -103,6 +114,7 @@ pub fn verify(store: &Store, repair: bool) -> Result<Report> {
     verifier.pins()?;
     verifier.packages()?;
     verifier.trash_and_contexts()?;
+    verifier.strays()?;
     verifier.index()?;
     if repair {
         DERIVED.iter().try_for_each(|name| remove(&store.root().join(name)))?;
@@ -122,13 +134,16 @@ struct Verifier<'a> {
     unfetched: HashSet<Digest>,
     /// Blobs and bodies that do not match their digests.
     damaged: HashSet<Digest>,
+    /// Whether a key file was moved aside.
+    moved: bool,
 }
 
 impl Verifier<'_> {
     fn found(&mut self, kind: Of, path: &Utf8Path, problem: &impl ToString, done: &'static str) {
         let path = path.strip_prefix(self.store.root()).unwrap_or(path).to_string();
-        let done = (self.repair && !done.is_empty()).then_some(done);
-        self.report.findings.push(Finding { kind, path, problem: problem.to_string(), done });
+        let can_be_mended = !done.is_empty();
+        let done = (self.repair && can_be_mended).then_some(done);
+        self.report.findings.push(Finding { kind, path, problem: problem.to_string(), done, can_be_mended });
     }
 
     /// Every blob of images and every body of packages. Those that are damaged move aside.
@@ -144,7 +159,10 @@ impl Verifier<'_> {
                     storekit::Error::NotFetched { .. } => drop(self.unfetched.insert(digest)),
                     error if error.is_corrupt() => {
                         self.damaged.insert(digest);
-                        self.found(kind, &blobs.path(&digest), &error, "moved to trash/damaged");
+                        self.found(kind, &blobs.path(&digest), &error, ASIDE);
+                    }
+                    error if error.is_unreadable() => {
+                        self.found(kind, &blobs.path(&digest), &reason(&error), "");
                     }
                     error => return Err(error.into()),
                 }
@@ -155,37 +173,70 @@ impl Verifier<'_> {
 
     fn images(&mut self) -> Result<()> {
         let images = self.store.images();
-        let mut walker = images.walker();
+        let holds = Holds::read(&images, Timestamp::now())?;
         for key in images.keys()? {
             let path = images.folder().join("keys").join(key.as_str());
-            let listed = match images.peek(&key) {
-                Err(error) if error.is_corrupt() => {
-                    if self.repair {
-                        self.store.trash().move_aside(&path)?;
-                    }
-                    self.found(Of::Image, &path, &error, "moved to trash/damaged");
+            let listed = match images.look_at(&key)? {
+                None => continue,
+                Some(Standing::Sound(listed)) => listed,
+                Some(Standing::Damaged(damaged)) => {
+                    // What is another user's is not damaged: it is not for this one to move.
+                    let done = if damaged.reason.is_unreadable() { "" } else { ASIDE };
+                    self.set_aside(&key, &holds, &reason(&damaged.reason), done)?;
                     continue;
                 }
-                listed => listed?,
             };
-            let Some(listed) = listed else { continue };
             self.report.images += 1;
-            let reach = match walker.reach(&listed.entry.descriptor) {
-                Err(error) if error.is_corrupt() => {
-                    self.found(Of::Image, &path, &error, "");
-                    continue;
-                }
-                reach => reach?,
-            };
-            let missing = reach.missing.iter().filter(|it| !self.unfetched.contains(*it));
-            let damaged = reach.present.keys().filter(|it| self.damaged.contains(*it));
-            let lacking: BTreeSet<_> = missing.chain(damaged).collect();
-            if let Some(first) = lacking.first() {
+            let Some(lacking) = self.lacking(&listed)? else {
                 let problem =
-                    format!("it lacks {} of its blobs, such as {first}: save it anew", lacking.len());
-                self.found(Of::Image, &path, &problem, "");
+                    "it cannot be told what it needs: its manifest is missing or damaged; save it anew";
+                self.set_aside(&key, &holds, &problem, ASIDE)?;
+                continue;
+            };
+            let Some(first) = lacking.first() else { continue };
+            let number = count(lacking.len() as u64, "blob");
+            let is_back = self.repair && images.mend(&listed.entry)?;
+            let (save, done) =
+                if is_back { ("", "brought back from the trash") } else { (": save it anew", "") };
+            self.found(Of::Image, &path, &format!("it lacks {number}, such as {first}{save}"), done);
+        }
+        Ok(())
+    }
+
+    /// What the image lacks; `None` where that is not known.
+    fn lacking(&self, listed: &Listed) -> Result<Option<BTreeSet<Digest>>> {
+        let mut walker = self.store.images().walker();
+        let mut reach = reach(&mut walker, &listed.entry.descriptor)?;
+        // The trash may have the document.
+        if self.repair && !reach.unknown.is_empty() && self.store.images().mend(&listed.entry)? {
+            reach = survey::reach(&mut self.store.images().walker(), &listed.entry.descriptor)?;
+        }
+        let is_fetched = |digest: &&Digest| !self.unfetched.contains(*digest);
+        if reach.unknown.iter().any(|digest| is_fetched(&digest)) {
+            return Ok(None);
+        }
+        let missing = reach.missing.iter().filter(is_fetched);
+        let damaged = reach.present.keys().filter(|it| self.damaged.contains(*it));
+        Ok(Some(missing.chain(damaged).copied().collect()))
+    }
+
+    /// Moves the key file, and what is kept beside it, where it is not taken for an image. A pinned
+    /// one stays: what a rebuild needs is held by what is kept beside it.
+    fn set_aside(&mut self, key: &Key, holds: &Holds, problem: &str, done: &'static str) -> Result<()> {
+        let images = self.store.images();
+        let path = images.folder().join("keys").join(key.as_str());
+        if holds.key(key) {
+            let pinned = format!("{problem}; it is pinned, so that it is left: `gcctl unpin {key}`");
+            self.found(Of::Image, &path, &pinned, "");
+            return Ok(());
+        }
+        if self.repair && !done.is_empty() {
+            self.moved = true;
+            for folder in ["keys"].into_iter().chain(BESIDE) {
+                self.store.trash().move_aside(&images.folder().join(folder).join(key.as_str()))?;
             }
         }
+        self.found(Of::Image, &path, &problem, done);
         Ok(())
     }
 
@@ -194,14 +245,21 @@ impl Verifier<'_> {
         let images = self.store.images();
         for (folder, is_of_its_kind) in [("inputs", is_text as fn(&[u8]) -> bool), ("fetched", is_record)] {
             let folder = images.folder().join(folder);
-            for name in replace::names(&folder)?.iter().filter(|name| !name.starts_with('.')) {
+            for name in replace::file_names(&folder)?.iter().filter(|name| !name.starts_with('.')) {
                 let path = folder.join(name);
-                let Some(bytes) = replace::read_capped(&path, 1 << 30)? else { continue };
+                let bytes = match replace::read_capped(&path, 1 << 30) {
+                    Err(error) if error.is_unreadable() => {
+                        self.found(Of::Beside, &path, &reason(&error), "");
+                        continue;
+                    }
+                    bytes => bytes?,
+                };
+                let Some(bytes) = bytes else { continue };
                 if !is_of_its_kind(&bytes) {
                     if self.repair {
                         self.store.trash().move_aside(&path)?;
                     }
-                    self.found(Of::Beside, &path, &"it is not what belongs there", "moved to trash/damaged");
+                    self.found(Of::Beside, &path, &"it is not what belongs there", ASIDE);
                 }
             }
         }
@@ -209,14 +267,12 @@ impl Verifier<'_> {
     }
 
     fn pins(&mut self) -> Result<()> {
-        match Holds::read(&self.store.images(), Timestamp::now()) {
-            Err(Error::Store(error)) if error.is_corrupt() => {
-                let path = self.store.images().folder().join("pins");
-                self.found(Of::Pins, &path, &error, "");
-                Ok(())
-            }
-            read => read.map(drop),
+        let images = self.store.images();
+        for name in images.all_pins()?.unread {
+            let problem = "it cannot be told which images it holds, so it holds all: remove the file, and pin them anew";
+            self.found(Of::Pins, &images.pins_folder().join(name), &problem, "");
         }
+        Ok(())
     }
 
     fn packages(&mut self) -> Result<()> {
@@ -231,6 +287,10 @@ impl Verifier<'_> {
                         remove(&path)?;
                     }
                     self.found(Of::Package, &path, &error, "removed");
+                    return Ok(());
+                }
+                Err(error) if error.is_unreadable() => {
+                    self.found(Of::Package, &path, &reason(&error), "");
                     return Ok(());
                 }
                 entry => entry?,
@@ -276,6 +336,10 @@ impl Verifier<'_> {
         })?;
         self.report.files += removed.len() as u64;
         for ((_, path), error) in read::each(&removed, |(digest, path)| read::compare(path, digest)) {
+            if error.is_unreadable() {
+                self.found(Of::Trash, &path, &reason(&error), "");
+                continue;
+            }
             if !error.is_corrupt() {
                 return Err(error.into());
             }
@@ -286,7 +350,14 @@ impl Verifier<'_> {
         }
         for path in contexts {
             let is_hidden = path.file_name().is_some_and(|name| name.starts_with('.'));
-            if !is_hidden && !read::begins_with(&path, STAT_CACHE)? {
+            let begins = match read::begins_with(&path, STAT_CACHE) {
+                Err(error) if error.is_unreadable() => {
+                    self.found(Of::Context, &path, &reason(&error), "");
+                    continue;
+                }
+                begins => begins?,
+            };
+            if !is_hidden && !begins {
                 if self.repair {
                     remove(&path)?;
                 }
@@ -296,10 +367,25 @@ impl Verifier<'_> {
         Ok(())
     }
 
+    fn strays(&mut self) -> Result<()> {
+        let strays = &mut self.report.strays;
+        disk::walk(self.store.root(), &Apart::default(), &mut |found: disk::Found<'_>| {
+            if survey::is_stray(self.store, &found) {
+                strays.push(survey::below_store(self.store, found.path));
+            }
+            Ok::<_, Error>(())
+        })?;
+        strays.sort_unstable();
+        Ok(())
+    }
+
     /// Whether index.json names the keys that are there, and no other of ours.
     fn index(&mut self) -> Result<()> {
         let images = self.store.images();
         let path = images.folder().join("index.json");
+        if self.moved {
+            images.sync_index()?;
+        }
         let Some(problem) = index_problem(&images, &path)? else { return Ok(()) };
         if self.repair {
             images.sync_index()?;
@@ -310,11 +396,13 @@ impl Verifier<'_> {
 }
 
 fn index_problem(images: &Images, path: &Utf8Path) -> Result<Option<String>> {
-    let mut readable = BTreeSet::new();
+    // Of one that cannot be read, that is said.
+    let (mut readable, mut damaged) = (BTreeSet::new(), BTreeSet::new());
     for key in images.keys()? {
-        match images.peek(&key) {
-            Err(error) if error.is_corrupt() => {}
-            listed => readable.extend(listed?.map(|listed| listed.key.to_string())),
+        match images.look_at(&key)? {
+            Some(Standing::Sound(listed)) => _ = readable.insert(listed.key.to_string()),
+            Some(Standing::Damaged(it)) => _ = damaged.insert(it.key.to_string()),
+            None => {}
         }
     }
     let Some(bytes) = replace::read_capped(path, INDEX_CAP)? else {
@@ -325,8 +413,16 @@ fn index_problem(images: &Images, path: &Utf8Path) -> Result<Option<String>> {
     };
     let named = index.manifests.into_iter().filter_map(|mut it| it.annotations.remove(oci::KEY_ANNOTATION));
     let named: BTreeSet<String> = named.collect();
-    let off = named.symmetric_difference(&readable).count();
+    let off = named.symmetric_difference(&readable).filter(|key| !damaged.contains(*key)).count();
     Ok((off > 0).then(|| format!("it is out of date by {off} keys")))
+}
+
+/// What is wrong, with what the system said of it.
+fn reason(error: &storekit::Error) -> String {
+    match error {
+        storekit::Error::Io { source, .. } => format!("it cannot be read: {source}"),
+        error => error.to_string(),
+    }
 }
 
 fn is_text(bytes: &[u8]) -> bool {

@@ -61,8 +61,5 @@ pub(super) fn begins_with(path: &Utf8Path, words: &[u8]) -> Result<bool> {
 }
 
 fn open(path: &Utf8Path) -> Result<Option<File>> {
-    match File::open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        file => file.at("open", path).map(Some),
-    }
+    storekit::files::replace::open_regular(path)
 }

@@ -77,7 +77,7 @@ impl Scratch {
 
     /// Waits until no blob is leased: a process that another test is just starting has the leases
     /// of this one too, until it runs.
-    fn wait_for_leases(&self) {
+    pub(crate) fn wait_for_leases(&self) {
         for blob in fs::read_dir(self.root.join("images/blobs/sha256")).unwrap() {
             fs::File::open(blob.unwrap().path()).unwrap().lock().unwrap();
         }

@@ -235,7 +235,7 @@ impl Events {
     /// The files, oldest first. What has another name, or is not a regular file, is not ours.
     fn names(&self) -> Result<Vec<String>> {
         let is_file = |name: &String| is_regular(&self.folder.join(name));
-        let names = replace::names(&self.folder)?.into_iter();
+        let names = replace::names_if_folder(&self.folder)?.into_iter();
         Ok(names.filter(|name| is_of_events(name)).filter(is_file).collect())
     }
 

@@ -74,6 +74,12 @@ pub fn each_of<E: From<Error>>(
     Ok(())
 }
 
+/// Whether it may lead to something that can be read and has an end: a regular file, or a link.
+#[must_use]
+pub fn may_be_read(stat: &Stat) -> bool {
+    is_file(stat) || FileType::from_raw_mode(stat.st_mode) == FileType::Symlink
+}
+
 /// Whether it is a regular file.
 #[must_use]
 pub fn is_file(stat: &Stat) -> bool {

@@ -16,7 +16,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use tempfile::{NamedTempFile, TempPath};
 
-use crate::error::{At, Result};
+use crate::error::{At, Error, Result};
 
 /// How the names of unfinished files begin.
 pub const TEMPORARY: &str = ".tmp-";
@@ -285,7 +285,7 @@ fn each_abandoned(
 }
 
 fn if_abandoned(path: &Utf8Path, each: impl Fn(&Utf8Path) -> Result<()>) -> Result<u64> {
-    let Ok(file) = File::open(path) else { return Ok(0) };
+    let Ok(Some(file)) = open_regular(path) else { return Ok(0) };
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() || !same_file(&file, path) {
         return Ok(0);
     }
@@ -295,7 +295,7 @@ fn if_abandoned(path: &Utf8Path, each: impl Fn(&Utf8Path) -> Result<()>) -> Resu
 
 /// The names of unfinished files in `folder`, dead writers' and living ones'.
 fn unfinished(folder: &Utf8Path) -> Result<Vec<String>> {
-    names_that(folder, |name| name.starts_with(TEMPORARY))
+    if_folder(names_that(folder, |entry, name| name.starts_with(TEMPORARY) && is_file_or_link(entry)))
 }
 
 /// The names in a folder, those that are UTF-8 (all of ours are), sorted; none where there is no
@@ -304,18 +304,48 @@ fn unfinished(folder: &Utf8Path) -> Result<Vec<String>> {
 /// # Errors
 /// I/O errors.
 pub fn names(folder: &Utf8Path) -> Result<Vec<String>> {
-    names_that(folder, |_| true)
+    names_that(folder, |_, _| true)
 }
 
-fn names_that(folder: &Utf8Path, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+/// The same of regular files and links alone: a folder, a pipe or a device there is nobody's.
+///
+/// # Errors
+/// I/O errors.
+pub fn file_names(folder: &Utf8Path) -> Result<Vec<String>> {
+    names_that(folder, |entry, _| is_file_or_link(entry))
+}
+
+/// The same as [`names`], of what may be anything: in what is not a folder there is nothing. For
+/// folders of which nothing depends on what is in them.
+///
+/// # Errors
+/// I/O errors.
+pub fn names_if_folder(folder: &Utf8Path) -> Result<Vec<String>> {
+    if_folder(names(folder))
+}
+
+fn if_folder(names: Result<Vec<String>>) -> Result<Vec<String>> {
+    match names {
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotADirectory => Ok(Vec::new()),
+        names => names,
+    }
+}
+
+fn is_file_or_link(entry: &fs::DirEntry) -> bool {
+    // One that went meanwhile is neither.
+    entry.file_type().is_ok_and(|kind| kind.is_file() || kind.is_symlink())
+}
+
+fn names_that(folder: &Utf8Path, is_wanted: impl Fn(&fs::DirEntry, &str) -> bool) -> Result<Vec<String>> {
     let listing = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         listing => listing.at("list", folder)?,
     };
     let mut names = Vec::new();
     for entry in listing {
-        let name = entry.at("list", folder)?.file_name().into_string().ok();
-        names.extend(name.filter(|name| is_wanted(name)));
+        let entry = entry.at("list", folder)?;
+        let name = entry.file_name().into_string().ok();
+        names.extend(name.filter(|name| is_wanted(&entry, name)));
     }
     names.sort_unstable();
     Ok(names)
@@ -326,7 +356,7 @@ fn names_that(folder: &Utf8Path, is_wanted: impl Fn(&str) -> bool) -> Result<Vec
 ///
 /// # Errors
 /// I/O errors.
-pub(crate) fn open_regular(path: &Utf8Path) -> Result<Option<File>> {
+pub fn open_regular(path: &Utf8Path) -> Result<Option<File>> {
     Ok(open_with_metadata(path)?.map(|(file, _)| file))
 }
 

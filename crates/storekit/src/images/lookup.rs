@@ -146,9 +146,10 @@ impl Images {
 
     fn has_file(&self, key: &Key) -> Result<bool> {
         let path = self.key_path(key);
-        match fs::metadata(&path) {
+        match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            metadata => metadata.at("read", &path).map(|_| true),
+            // A folder there, or a pipe, is not a key file.
+            metadata => metadata.at("read", &path).map(|it| it.is_file() || it.is_symlink()),
         }
     }
 

@@ -318,6 +318,22 @@ impl Images {
         }
     }
 
+    /// Brings back from the trash what the entry lacks. Returns whether all its blobs are there
+    /// then.
+    ///
+    /// # Errors
+    /// I/O errors, [`Error::Locked`].
+    pub fn mend(&self, entry: &Entry) -> Result<bool> {
+        let lock = self.store.lock_shared()?;
+        let mended = match self.bring_back(&entry.descriptor) {
+            Err(error) if error.is_corrupt() => Ok(false),
+            Err(Error::NotFetched { .. }) => Ok(false),
+            mended => mended.map(|()| true),
+        };
+        drop(lock);
+        mended
+    }
+
     /// Whether an entry stands whose blobs are all there and match their digests.
     fn stands_sound(&self, key: &Key) -> Result<bool> {
         let found = match self.find(key) {
@@ -512,7 +528,7 @@ impl Images {
         // These first: what is written meanwhile has them before its entry.
         let mut beside = Vec::new();
         for folder in BESIDE.map(|name| self.folder().join(name)) {
-            let names = replace::names(&folder)?;
+            let names = replace::file_names(&folder)?;
             beside.extend(names.into_iter().map(|name| (folder.clone(), name)));
         }
         if beside.is_empty() {

@@ -114,7 +114,7 @@ impl Images {
 
     fn line(&self, key: &Key) -> Result<Option<String>> {
         let entry = match self.read(key) {
-            Err(error) if error.is_corrupt() => return Ok(Some(format!("{key}\n"))),
+            Err(error) if error.is_corrupt() || error.is_unreadable() => return Ok(Some(format!("{key}\n"))),
             entry => entry?,
         };
         Ok(entry.map(|entry| {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 
 use crate::error::{At, Result};
@@ -18,6 +18,8 @@ use crate::{Digest, Key};
 
 /// No file of a pin is longer, in bytes.
 const CAP: u64 = 64 << 10;
+/// What a pin says that cannot be read: it may say that it holds all of this.
+const UNREAD: Pin = Pin { until: None, closure: true };
 /// So the name of a pin of a pattern begins; no key does.
 const OF_PATTERN: char = '=';
 
@@ -37,6 +39,8 @@ pub struct Pins {
     pub keys: BTreeMap<Key, Pin>,
     /// Of all keys and names that are like these patterns.
     pub patterns: BTreeMap<String, Pin>,
+    /// The files of pins of which it cannot be told what they hold: they may hold anything.
+    pub unread: Vec<String>,
 }
 
 impl Pin {
@@ -89,15 +93,16 @@ impl Images {
         let mut pins = Pins::default();
         for name in replace::names(&folder)? {
             let key = name.parse::<Key>().ok();
-            if key.is_none() && !name.starts_with(OF_PATTERN) {
+            if key.is_none() && !is_of_pattern(&name) {
                 continue;
             }
-            let Some(bytes) = replace::read_capped(&folder.join(&name), CAP)? else { continue };
-            let (pin, pattern) = Pin::parse(&String::from_utf8_lossy(&bytes));
-            if let Some(key) = key {
-                pins.keys.insert(key, pin);
-            } else if let Some(pattern) = pattern.filter(|pattern| file_of(pattern) == name) {
-                pins.patterns.insert(pattern, pin);
+            let Some(read) = read(&folder.join(&name))? else { continue };
+            let (pin, pattern) =
+                read.map_or((UNREAD, None), |bytes| Pin::parse(&String::from_utf8_lossy(&bytes)));
+            match (key, pattern.filter(|pattern| file_of(pattern) == name)) {
+                (Some(key), _) => drop(pins.keys.insert(key, pin)),
+                (None, Some(pattern)) => drop(pins.patterns.insert(pattern, pin)),
+                (None, None) => pins.unread.push(name),
             }
         }
         Ok(pins)
@@ -132,8 +137,12 @@ impl Images {
         let folder = self.pins_folder();
         fs::create_dir_all(&folder).at("create", &folder)?;
         let path = folder.join(name);
+        if text.len() as u64 > CAP {
+            let reason = format!("a pin has at most {CAP} bytes, not {}", text.len());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason)).at("write", &path);
+        }
         let lock = self.store().lock_shared()?;
-        let before = replace::read_capped(&path, CAP)?;
+        let before = read(&path)?.flatten();
         let is_new = before.is_none_or(|before| before != text.as_bytes());
         if is_new {
             replace::replace(&path, text.as_bytes(), Durability::Synced)?;
@@ -171,6 +180,21 @@ impl Images {
     pub fn pins_folder(&self) -> Utf8PathBuf {
         self.folder().join("pins")
     }
+}
+
+/// What stands in a pin's file; `None` where nothing stands there, `Some(None)` where something
+/// does that cannot be read.
+fn read(path: &Utf8Path) -> Result<Option<Option<Vec<u8>>>> {
+    match replace::read_capped(path, CAP) {
+        Err(error) if error.is_unreadable() => Ok(Some(None)),
+        // A link that leads nowhere stands there all the same.
+        Ok(None) => Ok(fs::symlink_metadata(path).is_ok().then_some(None)),
+        read => read.map(|bytes| bytes.map(Some)),
+    }
+}
+
+fn is_of_pattern(name: &str) -> bool {
+    name.strip_prefix(OF_PATTERN).is_some_and(|hex| Digest::from_hex(hex).is_some())
 }
 
 fn file_of(pattern: &str) -> String {

@@ -246,7 +246,7 @@ fn below<E: From<Error>>(
     depth: usize,
     each: &mut dyn FnMut(&Utf8Path) -> Result<(), E>,
 ) -> Result<(), E> {
-    for name in replace::names(folder)? {
+    for name in replace::names_if_folder(folder)? {
         let path = folder.join(&name);
         if depth > 0 {
             below(&path, depth - 1, each)?;

@@ -95,7 +95,7 @@ impl NeededBodies {
 
     fn refresh(&mut self) -> Result<()> {
         let mut before = std::mem::take(&mut self.folders);
-        for source in replace::names(&self.entries)? {
+        for source in replace::names_if_folder(&self.entries)? {
             let path = self.entries.join(&source);
             if !path.is_dir() {
                 continue;

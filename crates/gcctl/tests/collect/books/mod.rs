@@ -4,6 +4,7 @@ mod info;
 mod kinds;
 mod measured;
 mod notes;
+mod odd;
 mod report;
 mod thrash;
 mod verify;

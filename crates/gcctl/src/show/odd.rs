@@ -1,0 +1,35 @@
+//! What of a store is not as it should be and is passed over, in words.
+
+use toolkit::words::count;
+
+/// So many are named, others counted.
+const NAMED: usize = 3;
+
+/// What is to be said of what stands where only files of the store do (`strays`, paths below the
+/// store), and of these images, which stay and of which it is not known what they need.
+#[must_use]
+pub fn oddities(strays: &[String], unknown: &[&str]) -> Vec<String> {
+    let stray =
+        |names| format!("passed over {names}: not a file of the store's, and it stands where only those do");
+    let damaged = |names: String| {
+        let keys = unknown.join(" ");
+        let keys = if unknown.len() > NAMED { "KEY" } else { &keys };
+        format!(
+            "{names} cannot be read, so that it is not known what it needs: every blob stays meanwhile, and no image goes for a \
+             limit of bytes; save it anew, or remove it with `gcctl rm {keys}`; `gcctl verify` tells what is wrong"
+        )
+    };
+    let strays_named: Vec<_> = strays.iter().map(|path| format!("`{path}`")).collect();
+    let unknown_named: Vec<_> = unknown.iter().map(|key| format!("`{key}`")).collect();
+    let told = |all: &[String], one: &str| {
+        let more = all.len().saturating_sub(NAMED) as u64;
+        let more = (more > 0).then(|| format!("{} more", count(more, one)));
+        let some: Vec<_> = all.iter().take(NAMED).cloned().chain(more).collect();
+        (!some.is_empty()).then(|| super::listed(&some, "and"))
+    };
+    told(&strays_named, "thing")
+        .map(stray)
+        .into_iter()
+        .chain(told(&unknown_named, "image").map(damaged))
+        .collect()
+}
