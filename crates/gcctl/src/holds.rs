@@ -213,6 +213,29 @@ pub(crate) fn pins_of(images: &Images, image: &Image, now: Timestamp) -> Result<
     Ok(found)
 }
 
+/// The patterns of pins that hold the image under a key `now`.
+///
+/// # Errors
+/// Pins that cannot be read; I/O errors.
+pub(crate) fn patterns_on(images: &Images, key: &Key, now: Timestamp) -> Result<Vec<String>> {
+    let names = match images.look_at(key)? {
+        Some(Standing::Sound(listed)) => names_of(key, &listed.entry),
+        _ => vec![key.to_string()],
+    };
+    let mut found = Vec::new();
+    for (text, pin) in images.all_pins()?.patterns {
+        let one = Pins { patterns: [(text.clone(), pin)].into(), ..Pins::default() };
+        found.extend(Patterns::of(&one, now, false).hold(names.iter().map(String::as_str)).then_some(text));
+    }
+    Ok(found)
+}
+
+/// All by which patterns know the image of an entry.
+pub(crate) fn names_of(key: &Key, entry: &Entry) -> Vec<String> {
+    let own = entry.origin.image.iter().map(Remark::as_str);
+    own.chain(entry.names.iter().map(String::as_str)).chain([key.as_str()]).map(str::to_owned).collect()
+}
+
 fn ends(pin: &Pin) -> String {
     pin.until.map_or_else(String::new, |until| format!(", until {until}"))
 }

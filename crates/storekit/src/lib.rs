@@ -37,7 +37,7 @@ pub use checksum::{Checksum, ChecksumHasher};
 pub use digest::{Digest, Hasher};
 pub use error::{At, Error, Result};
 pub use events::{Event, Events, Kind};
-pub use images::{Beside, Committed, Images, Overwrite};
+pub use images::{Beside, Committed, Images, NotBack, Overwrite};
 pub use key::Key;
 pub use oci::Descriptor;
 pub use packages::{BodyWriter, FoundPackage, NeededBodies, PackageId, Packages};

@@ -121,6 +121,14 @@ pub struct BadSettings {
     help: Option<String>,
 }
 
+impl BadSettings {
+    /// In which line of the file, from 1.
+    fn line(&self) -> Option<usize> {
+        let before = self.source_code.inner().get(..self.span?.offset())?;
+        Some(before.bytes().filter(|byte| *byte == b'\n').count() + 1)
+    }
+}
+
 /// Why settings could not be had.
 #[derive(Debug, Error, Diagnostic)]
 pub enum SettingsError {
@@ -184,7 +192,12 @@ impl Settings {
         for problem in self.problems().filter(|_| !common.quiet) {
             let why =
                 std::error::Error::source(&problem).map(|source| format!(": {source}")).unwrap_or_default();
-            output::say(&format!("{tool}: warning: {problem}{why}; the file is passed over"));
+            let line = match &problem {
+                SettingsError::Bad(bad) => bad.line().map(|line| format!(" (line {line})")),
+                _ => None,
+            };
+            let line = line.unwrap_or_default();
+            output::say(&format!("{tool}: warning: {problem}{line}{why}; the file is passed over"));
         }
     }
 

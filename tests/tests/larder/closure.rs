@@ -49,7 +49,7 @@ fn what_a_closure_holds_is_enough_to_build_it_again_without_a_network() {
     session.run(&format!("gcctl pin {key} --closure")).ok();
 
     // Everything else goes.
-    session.run("gcctl run --max-images 0 --max-size 1 --packages-max-size 1 --force").ends(1);
+    session.run("gcctl run --max-images 0 --max-age 1s --max-size 1 --packages-max-size 1 --trash-grace 0s --force").ends(1);
     let mut kept: Vec<_> = session.run("gcctl ls --json").ok().rows();
     kept.sort_by_key(|row| row["key"].to_string());
     let mut expected = [key.clone(), base_key];

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use gcctl::commands::Console;
 use gcctl::engine::rules::{Options, Rules};
 use gcctl::engine::{Engine, Kind, command};
+use gcctl::limits::scoped::pattern;
 use globset::Glob;
 use storekit::{Age, ByteSize};
 use toolkit::amount::Setting;
@@ -75,7 +76,7 @@ pub(super) struct RuleArgs {
     named: Option<bool>,
     /// Keep images and containers with a name like this, `debian:*`, beside those that the settings
     /// keep
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
     keep: Vec<Glob>,
 }
 

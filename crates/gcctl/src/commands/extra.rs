@@ -31,7 +31,10 @@ pub fn ls_extra(folders: &[Folder], listing: &Listing, console: &mut Console<'_>
         let row = |item: Item| FileRow {
             kind: FileKind::Extra,
             path: folder.path.join(&item.path).into_string(),
-            size: item.blobs.iter().fold(item.bytes, |sum, (_, bytes)| sum.saturating_add(*bytes)),
+            size: item
+                .blobs
+                .iter()
+                .fold(item.bytes + item.linked, |sum, (_, bytes)| sum.saturating_add(*bytes)),
             used: item.used.min(now),
         };
         rows.extend(survey(folder)?.items.into_iter().map(row));
@@ -288,8 +291,12 @@ pub(super) fn carry_out(
         if found.bytes > most.size.0 {
             is_within = false;
             let (path, bytes) = (&folder.path, ByteSize(found.bytes));
+            let stays = match folder.kind {
+                ExtraKind::Dir => "a file with other names frees nothing and stays",
+                ExtraKind::Hf => "what a branch or a tag names stays",
+            };
             console.warn(format!(
-                "`{path}` has {bytes}, and `max-size` is {}: what a branch or a tag names stays, and what was used or came meanwhile",
+                "`{path}` has {bytes}, and `max-size` is {}: {stays}, and so does what was used or came meanwhile",
                 most.size
             ));
         }

@@ -55,5 +55,8 @@ pub fn meant(store: &Store, ids: &[String], console: &mut Console<'_>) -> Result
             }
         }
     }
+    if !all {
+        console.warn("nothing was removed: of what is named, all goes or none");
+    }
     Ok(all.then_some(names))
 }

@@ -69,7 +69,7 @@ impl FromStr for Until {
 pub fn pin(store: &Store, what: &[Pinned], pin: Pin, console: &mut Console<'_>) -> Result<Outcome> {
     let images = store.images();
     if !pin.holds_at(Timestamp::now()) {
-        console.warn("`--until` is over already: the pin holds nothing");
+        console.warn("`--until` is over already, so that the pin would hold nothing: nothing was pinned");
         return Ok(Outcome::No);
     }
     let found = what.iter().map(|it| meant(store, it)).collect::<Result<Vec<_>>>()?;
@@ -149,10 +149,21 @@ pub fn unpin(store: &Store, what: &[Pinned], console: &mut Console<'_>) -> Resul
             Meant::Key(key) => images.unpin(key)?,
             Meant::Pattern(pattern) => images.unpin_pattern(pattern)?,
         };
-        Ok(if had {
-            Done::It("is no longer pinned")
-        } else {
-            Done::Refused(format!("`{meant}` was not pinned"))
+        let others = match meant {
+            Meant::Key(key) => holds::patterns_on(&images, key, Timestamp::now())?,
+            Meant::Pattern(_) => Vec::new(),
+        };
+        let others: Vec<_> = others
+            .iter()
+            .map(|pattern| format!("the pattern `{pattern}` holds it still: `gcctl unpin '{pattern}'`"))
+            .collect();
+        Ok(match (had, others.is_empty()) {
+            (true, true) => Done::It("is no longer pinned"),
+            (true, false) => Done::With("is no longer pinned by its key", others),
+            (false, true) => Done::Refused(format!("`{meant}` was not pinned")),
+            (false, false) => {
+                Done::Refused(format!("`{meant}` was not pinned by its key; {}", others.join("; ")))
+            }
         })
     })
 }
@@ -180,6 +191,7 @@ pub fn pins(store: &Store, console: &mut Console<'_>) -> Result<Outcome> {
     let (pins, now) = (store.images().all_pins()?, Timestamp::now());
     let keys = pins.keys.iter().map(|(key, pin)| (Some(key), None, *pin));
     let patterns = pins.patterns.iter().map(|(pattern, pin)| (None, Some(pattern.as_str()), *pin));
+    let mut held = Held::default();
     let mut table = Table::new(&[("PIN", Align::Left), ("UNTIL", Align::Left), ("HOLDS", Align::Left)]);
     for (key, pattern, pin) in keys.chain(patterns) {
         let over = !pin.holds_at(now);
@@ -190,18 +202,50 @@ pub fn pins(store: &Store, console: &mut Console<'_>) -> Result<Outcome> {
         let what = key.map(Key::as_str).or(pattern).unwrap_or_default();
         let until = pin.until.map_or_else(|| "-".to_owned(), |until| until.to_string());
         let holds = match (over, pin.closure) {
-            (true, _) => "nothing: it is over",
-            (false, true) => "it, and what a rebuild needs",
-            (false, false) => "it",
+            (true, _) => "nothing: it is over".to_owned(),
+            (false, true) => format!("{}, and what a rebuild needs", held.by(store, key, pattern)?),
+            (false, false) => held.by(store, key, pattern)?,
         };
-        table.row([what.to_owned(), until, holds.to_owned()]);
+        table.row([what.to_owned(), until, holds]);
     }
-    if pins.keys.is_empty() && pins.patterns.is_empty() {
+    for name in &pins.unread {
+        console.warn(format!("`images/pins/{name}` cannot be read: it holds all images until it is removed"));
+    }
+    if pins.keys.is_empty() && pins.patterns.is_empty() && pins.unread.is_empty() {
         console.say("nothing is pinned");
-    } else if !console.json {
+    } else if !console.json && !(pins.keys.is_empty() && pins.patterns.is_empty()) {
         console.table(&table)?;
     }
     console.flush().map(|()| Outcome::Yes)
+}
+
+/// What pins hold, in words; all images are read once, where a pattern asks for them.
+#[derive(Default)]
+struct Held(Option<Vec<(Key, Vec<String>)>>);
+
+impl Held {
+    fn by(&mut self, store: &Store, key: Option<&Key>, pattern: Option<&str>) -> Result<String> {
+        if self.0.is_none() {
+            let listed = store.images().list_sound()?.into_iter();
+            self.0 = Some(listed.map(|it| (it.key.clone(), holds::names_of(&it.key, &it.entry))).collect());
+        }
+        let all = self.0.as_deref().unwrap_or_default();
+        if let Some(key) = key {
+            let found = all.iter().find(|(it, _)| it == key);
+            return Ok(match found.map(|(_, names)| names.first()) {
+                Some(Some(name)) if name != key.as_str() => format!("the image `{name}`"),
+                Some(_) => "one image".to_owned(),
+                None if store.images().look_at(key)?.is_some() => "one image, which is damaged".to_owned(),
+                None => "nothing yet: no image has this key".to_owned(),
+            });
+        }
+        let Ok(glob) = pattern.map_or(Err(String::new()), self::pattern) else {
+            return Ok("all images: the pattern cannot be understood".to_owned());
+        };
+        let glob = glob.compile_matcher();
+        let number = all.iter().filter(|(_, names)| names.iter().any(|name| glob.is_match(name))).count();
+        Ok(count(number as u64, "image"))
+    }
 }
 
 /// What a text means.

@@ -1,7 +1,7 @@
 //! Brings back what the last run removed.
 
 use serde::Serialize;
-use storekit::{Batch, Key, Store};
+use storekit::{Batch, Key, NotBack, Store};
 use toolkit::Outcome;
 use toolkit::words::count;
 
@@ -31,14 +31,33 @@ pub fn undo(store: &Store, console: &mut Console<'_>) -> Result<Outcome> {
             return restored(store, batch, &keys, (before - left.len()) as u64, console);
         }
         if before > 0 {
-            console.warn(format!("nothing of trash/{} can be brought back: {LOST}", batch.name()));
+            console.warn(format!("nothing of trash/{} can be brought back", batch.name()));
+            say_lost(store, batch, console)?;
         }
     }
     console.warn("there is nothing to bring back");
     Ok(Outcome::No)
 }
 
-const LOST: &str = "what it needs is gone, or another image is stored under its key";
+/// Says of each image that stays in the trash why. Returns how many there are.
+fn say_lost(store: &Store, batch: &Batch, console: &mut Console<'_>) -> Result<u64> {
+    let lost = store.images().not_brought_back(batch)?;
+    for (key, why) in &lost {
+        let why = match why {
+            NotBack::Taken => "another image is stored under its key".to_owned(),
+            NotBack::Damaged => "what stands in the trash of it is damaged".to_owned(),
+            NotBack::Lacks(blobs) => {
+                let such = blobs.first().map_or_else(String::new, |first| format!(", such as {first}"));
+                format!(
+                    "it lacks {}{such}, which neither the store nor the trash has",
+                    count(blobs.len() as u64, "blob")
+                )
+            }
+        };
+        console.warn(format!("`{key}` could not be brought back: {why}"));
+    }
+    Ok(lost.len() as u64)
+}
 
 fn restored(
     store: &Store,
@@ -60,12 +79,13 @@ fn restored(
     }
     console.flush()?;
     let back = show::entries(keys.len() as u64, referrers(store, keys)?);
-    let back = if back.is_empty() { String::new() } else { format!(" {back} in") };
-    console.say(format!("brought back{back} {} from trash/{}", count(files, "file"), batch.name()));
-    let lost = batch.files()?.iter().filter(|path| path.starts_with("images/keys")).count() as u64;
-    if lost > 0 {
-        console.warn(format!("{} could not be brought back: {LOST}", count(lost, "image")));
-    }
+    let (files, from) = (count(files, "file"), format!("from trash/{}", batch.name()));
+    console.say(if back.is_empty() {
+        format!("brought back no image, and {files} that none needs {from}: the next run removes them again")
+    } else {
+        format!("brought back {back} in {files} {from}")
+    });
+    let lost = say_lost(store, batch, console)?;
     Ok(Outcome::from_bool(lost == 0))
 }
 

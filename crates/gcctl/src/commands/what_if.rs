@@ -77,7 +77,7 @@ pub fn what_if(store: &Store, wanted: &WhatIf, console: &mut Console<'_>) -> Res
         lines.push(line("played", Some(*limit), Some(wanted.order), sum));
         lines.push(line("bound", Some(*limit), None, bound(&trace, *limit)));
     }
-    let is_empty = asked + packages_asked == 0;
+    let is_empty = asked == 0 && packages_asked == 0;
     if console.json {
         lines.iter().try_for_each(|line| console.line(line))?;
     } else if !is_empty {

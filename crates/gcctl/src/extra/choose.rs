@@ -83,7 +83,7 @@ mod tests {
     fn item(path: &str, hours: i64, bytes: u64, blobs: &[(&str, u64)]) -> Item {
         let used = Timestamp::from_second(1_000_000 - hours * 3600).unwrap();
         let blobs = blobs.iter().map(|(path, bytes)| ((*path).into(), *bytes)).collect();
-        Item { path: path.into(), used, refs: Vec::new(), bytes, blobs }
+        Item { path: path.into(), used, refs: Vec::new(), bytes, linked: 0, blobs }
     }
 
     #[track_caller]

@@ -110,7 +110,7 @@ fn repository(hub: &Folder, at: &Utf8Path, repository: &Utf8Path, found: &mut Fo
         let refs = refs.get(commit).filter(|_| !is_going).cloned().unwrap_or_default();
         // What a run that was killed was about to remove is older than all else.
         let used = if is_going { Timestamp::UNIX_EPOCH } else { used };
-        found.items.push(Item { path, used, refs, bytes, blobs: sizes });
+        found.items.push(Item { path, used, refs, bytes, linked: 0, blobs: sizes });
     }
     Ok(())
 }

@@ -61,6 +61,8 @@ pub struct Item {
     pub refs: Vec<String>,
     /// The bytes on disk of what is its own in any case.
     pub bytes: u64,
+    /// The bytes on disk of a file that has other names: it frees none of them.
+    pub linked: u64,
     /// What it needs and others may need too, by path, with the bytes on disk.
     pub blobs: Vec<(Utf8PathBuf, u64)>,
 }
@@ -129,9 +131,9 @@ fn files(open: &Open) -> std::io::Result<Found> {
         let path = Utf8Path::from_path(path).filter(|_| seen.is_file());
         if let Some((path, used)) = path.zip(seen.used) {
             // One with other names frees nothing.
-            let bytes = if seen.is_single { seen.bytes } else { 0 };
+            let (bytes, linked) = if seen.is_single { (seen.bytes, 0) } else { (0, seen.bytes) };
             let (path, refs, blobs) = (path.to_owned(), Vec::new(), Vec::new());
-            found.items.push(Item { path, used, refs, bytes, blobs });
+            found.items.push(Item { path, used, refs, bytes, linked, blobs });
         }
         Ok(())
     })?;

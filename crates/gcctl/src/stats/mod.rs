@@ -121,14 +121,15 @@ impl Stats {
         let mut all = Sum::default();
         for sum in self.0.values() {
             for (tier, hits) in &sum.hits {
-                *all.hits.entry(tier.clone()).or_default() += hits;
+                let sum = all.hits.entry(tier.clone()).or_default();
+                *sum = sum.saturating_add(*hits);
             }
-            all.built += sum.built;
+            all.built = all.built.saturating_add(sum.built);
             all.saved_seconds += sum.saved_seconds;
             all.moved_bytes = all.moved_bytes.saturating_add(sum.moved_bytes);
-            all.package_hits += sum.package_hits;
+            all.package_hits = all.package_hits.saturating_add(sum.package_hits);
             all.package_hit_bytes = all.package_hit_bytes.saturating_add(sum.package_hit_bytes);
-            all.package_misses += sum.package_misses;
+            all.package_misses = all.package_misses.saturating_add(sum.package_misses);
             all.fetched_bytes = all.fetched_bytes.saturating_add(sum.fetched_bytes);
             all.package_saved_seconds += sum.package_saved_seconds;
         }
@@ -180,7 +181,7 @@ impl Stats {
             }
             tables.push(table);
         }
-        if together.package_hits + together.package_misses > 0 {
+        if together.package_hits.max(together.package_misses) > 0 {
             let mut table = Table::new(&[
                 ("DAY", Align::Left),
                 ("REQUESTS", Align::Right),
@@ -283,6 +284,30 @@ mod tests {
         assert_eq!(lines[0]["hits"], serde_json::json!({ "machine": 2, "team": 1 }));
         assert_eq!(lines[1]["package_hits"], 30);
         assert!(lines[2].get("day").is_none());
+    }
+
+    #[test]
+    fn counts_without_end_add_up_to_the_most_there_is() {
+        let mut stats = Stats::default();
+        for day in 1..4 {
+            for (tool, kind, tier) in [
+                (BAKES, Kind::Hit, Some("machine")),
+                (BAKES, Kind::Miss, None),
+                (PACKAGES, Kind::Hit, None),
+                (PACKAGES, Kind::Miss, None),
+            ] {
+                let time = format!("2026-01-0{day}T00:00:00Z").parse().unwrap();
+                let event = Event::counted(tool, kind, u64::MAX - 1, u64::MAX, time);
+                stats.add(&Event { tier: tier.map(str::to_owned), ..event });
+            }
+        }
+        let all = stats.together();
+        assert_eq!((all.found(), all.built), (u64::MAX, u64::MAX));
+        assert_eq!(
+            (all.package_hits, all.package_misses, all.package_hit_bytes),
+            (u64::MAX, u64::MAX, u64::MAX)
+        );
+        assert_eq!(stats.tables(&all).len(), 2);
     }
 
     #[test]

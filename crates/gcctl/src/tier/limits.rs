@@ -8,6 +8,7 @@ use toolkit::amount::Setting;
 use toolkit::settings::Settings;
 use toolkit::tables::{self, Count};
 
+use crate::limits::scoped::pattern;
 use crate::limits::{Layer, Limits, LimitsError};
 use crate::snapshot::Image;
 
@@ -27,7 +28,7 @@ struct Pattern(Glob);
 
 impl<'de> Deserialize<'de> for Pattern {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Glob::new(&String::deserialize(from)?).map(Self).map_err(D::Error::custom)
+        pattern(&String::deserialize(from)?).map(Self).map_err(D::Error::custom)
     }
 }
 

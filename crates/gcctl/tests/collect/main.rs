@@ -166,7 +166,7 @@ fn undo_brings_back_no_image_whose_blobs_are_gone() {
     let batch = scratch.store.trash().batches().unwrap().remove(0);
     let blob = format!("trash/{}/images/blobs/sha256/{}", batch.name(), layer("c").hex());
     fs::remove_file(scratch.root.join(blob)).unwrap();
-    scratch.run("undo").ends(1).says("1 image could not be brought back");
+    scratch.run("undo").ends(1).says("`c` could not be brought back: it lacks 1 blob");
     assert_eq!(scratch.keys(), "a b");
     scratch.assert_whole();
 }

@@ -42,7 +42,7 @@ fn a_closure_holds_what_a_rebuild_needs_at_the_greatest_pressure() {
     let scratch = built();
     scratch.run("pin app --closure").ends(0).says("`app` pinned");
     let pins = scratch.run("pins").ends(0).stdout();
-    assert!(pins.contains("it, and what a rebuild needs"), "{pins}");
+    assert!(pins.contains("one image, and what a rebuild needs"), "{pins}");
     let before = scratch.run("plan --max-size 1B").ends(0);
     assert!(before.stderr().contains("2 packages are held by a pin"), "{before}");
     scratch.run("run --max-size 1 --packages-max-size 1 --max-age 1s --force").ends(1);

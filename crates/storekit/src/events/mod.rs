@@ -26,6 +26,8 @@ const LINE: u64 = 64 << 10;
 const LARGE: u64 = 1 << 20;
 /// No file has more: 8 MiB.
 const DAY: u64 = 8 << 20;
+/// Nor has one when it is read, whoever wrote it: of a larger one the last bytes count. 16 MiB.
+const FOREIGN: u64 = 2 * DAY;
 /// All together have no more: 32 MiB.
 const ALL: u64 = 32 << 20;
 /// So many days are kept, of those on which something happened: a clock that was wrong for a while
@@ -239,6 +241,18 @@ impl Events {
         Ok(names.filter(|name| is_of_events(name)).filter(is_file).collect())
     }
 
+    /// The newest files that have together no more bytes than this, oldest first. What tools of ours
+    /// keep has fewer; what somebody else put there takes no more memory.
+    fn names_within(&self, most: u64) -> Result<Vec<String>> {
+        let (mut names, mut bytes) = (self.names()?, 0_u64);
+        let first = names.iter().rposition(|name| {
+            let length = fs::metadata(self.folder.join(name)).map_or(0, |metadata| metadata.len());
+            bytes = bytes.saturating_add(length.min(FOREIGN));
+            bytes > most
+        });
+        Ok(names.split_off(first.map_or(0, |first| first + 1)))
+    }
+
     /// All events, oldest file first. Lines that cannot be understood (cut off by a full disk) are
     /// passed over.
     ///
@@ -256,7 +270,7 @@ impl Events {
     /// I/O errors.
     pub fn each(&self, first: Option<Timestamp>, mut take: impl FnMut(Event)) -> Result<()> {
         let first = first.map(|first| first.strftime("%Y-%m-%d").to_string());
-        for name in self.names()? {
+        for name in self.names_within(2 * self.most)? {
             let is_before = |first: &String| name.get(..first.len()).is_none_or(|day| day < first.as_str());
             if first.as_ref().is_some_and(is_before) {
                 continue;
@@ -313,6 +327,32 @@ fn remove(path: &Utf8Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_somebody_else_put_there_is_read_as_far_as_ours_would_be_long() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(dir.path()).unwrap();
+        let event =
+            Event::new("t", Kind::Hit, &"k".parse().unwrap(), "2026-01-09T00:00:00Z".parse().unwrap());
+        let line = format!("{}\n", serde_json::to_string(&event).unwrap());
+        // A hole of a GB, which is one line, and another before it.
+        for day in 1..10 {
+            let path = folder.join(format!("2026-01-0{day}.ndjson"));
+            fs::write(&path, &line).unwrap();
+            let file = OpenOptions::new().append(true).open(&path).unwrap();
+            file.set_len(1 << 30).unwrap();
+            (&file).write_all(format!("\n{line}").as_bytes()).unwrap();
+        }
+        let events = Events::new(folder.to_owned());
+        // The last days: 64 MiB in pieces of 16.
+        assert_eq!(events.names_within(2 * ALL).unwrap().len(), 4);
+        let begun = std::time::Instant::now();
+        assert_eq!(events.read().unwrap().len(), 4);
+        events.tidy().unwrap();
+        assert!(begun.elapsed().as_secs() < 60);
+        let most = |name: &String| fs::metadata(folder.join(name)).unwrap().len() <= 1 << 30;
+        assert!(events.names().unwrap().iter().all(most));
+    }
 
     #[test]
     fn what_is_not_a_file_of_events_is_left_alone() {

@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 
 use camino::Utf8Path;
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use super::{Event, Kind, LINE};
+use super::{Event, FOREIGN, Kind, LINE};
 use crate::error::{At, Result};
 use crate::files::replace::{self, Durability, same_file};
 
@@ -124,10 +124,15 @@ fn both<T>(one: Option<T>, other: Option<T>, sum: impl Fn(T, T) -> T) -> Option<
     }
 }
 
-/// Hands on the events of a file; lines that cannot be understood are passed over.
+/// Hands on the events of a file; lines that cannot be understood are passed over, and so is the
+/// beginning of a file that is larger than any of ours.
 pub(super) fn lines(file: &File, path: &Utf8Path, mut take: impl FnMut(Event)) -> Result<()> {
     let mut file = BufReader::with_capacity(1 << 16, file);
     let mut line = Vec::new();
+    let length = file.get_ref().metadata().at("read", path)?.len();
+    if length > FOREIGN {
+        file.seek(SeekFrom::Start(length - FOREIGN)).at("read", path)?;
+    }
     loop {
         line.clear();
         if file.by_ref().take(LINE).read_until(b'\n', &mut line).at("read", path)? == 0 {

@@ -18,7 +18,7 @@ pub mod pins;
 pub mod reach;
 pub mod referrers;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -75,6 +75,17 @@ pub enum Overwrite {
     No,
     /// The last save wins (`--force`).
     Yes,
+}
+
+/// Why an entry did not come back from the trash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotBack {
+    /// Another image is stored under its key.
+    Taken,
+    /// It lacks these blobs: the store does not have them, nor does the trash.
+    Lacks(BTreeSet<Digest>),
+    /// Its key file or a document cannot be understood.
+    Damaged,
 }
 
 /// What a commit did.
@@ -466,16 +477,48 @@ impl Images {
         Ok(keys)
     }
 
+    /// Why the entries that are left in a batch after [`Images::undo`] did not come back; sorted by
+    /// key.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn not_brought_back(&self, batch: &Batch) -> Result<Vec<(Key, NotBack)>> {
+        let mut left = Vec::new();
+        for path in batch.files()?.iter().filter(|path| path.starts_with(KEYS_IN_STORE)) {
+            let Some(key) = path.file_name().and_then(|name| name.parse::<Key>().ok()) else { continue };
+            let path = self.key_path(&key);
+            let read = match batch.read(&path, entry::CAP) {
+                Err(error) if error.is_unreadable() => None,
+                read => read?,
+            };
+            let entry = read.map(|bytes| Entry::parse(&bytes, &path));
+            let why = match entry {
+                _ if path.exists() => NotBack::Taken,
+                Some(Ok(entry)) => match self.walker().reach(&entry.descriptor) {
+                    Err(error) if error.is_corrupt() || error.is_unreadable() => NotBack::Damaged,
+                    reach => NotBack::Lacks(reach?.missing),
+                },
+                _ => NotBack::Damaged,
+            };
+            left.push((key, why));
+        }
+        Ok(left)
+    }
+
     fn undo_entry(&self, key: &Key, batch: &Batch) -> Result<bool> {
         let path = self.key_path(key);
-        let Some(bytes) = batch.read(&path, entry::CAP)? else { return Ok(false) };
+        let bytes = match batch.read(&path, entry::CAP) {
+            Err(error) if error.is_unreadable() => return Ok(false),
+            bytes => bytes?,
+        };
+        let Some(bytes) = bytes else { return Ok(false) };
         if path.exists() {
             // What was saved since stays.
             return Ok(false);
         }
         let whole = Entry::parse(&bytes, &path).and_then(|entry| self.bring_back(&entry.descriptor));
         match whole {
-            Err(error) if error.is_corrupt() => Ok(false),
+            Err(error) if error.is_corrupt() || error.is_unreadable() => Ok(false),
             whole => {
                 whole?;
                 for path in self.beside(key) {

@@ -224,3 +224,49 @@ fn a_link_in_the_trash_and_a_trash_that_is_a_link_give_nothing_and_take_nothing_
     assert!(outside.join("images/keys/other").exists());
     assert_eq!(scratch.keys(), "a b");
 }
+
+#[test]
+fn several_are_removed_together_or_none_and_it_is_said() {
+    let scratch = Scratch::new();
+    scratch.three();
+    scratch.run("rm a nothing").ends(1).says("nothing was removed");
+    assert_eq!(scratch.keys(), "a b c");
+    scratch.run("rm a b").ends(0);
+    assert_eq!(scratch.keys(), "c");
+}
+
+#[test]
+fn undo_says_of_each_image_why_it_stays_in_the_trash() {
+    let scratch = Scratch::new();
+    scratch.three();
+    fs::remove_file(scratch.store.images().blobs().path(&layer("c"))).unwrap();
+    scratch.run("run --max-images 2").ends(0);
+    let why = format!("`c` could not be brought back: it lacks 1 blob, such as {}", layer("c"));
+    scratch.run("undo").ends(1).says("brought back no image").says(&why);
+    scratch.run("undo").ends(1).says("nothing of trash/").says(&why);
+    scratch.run("rm b").ends(0);
+    scratch.save("b", 1, &["base", "other"]);
+    scratch.run("undo").ends(1).says("`b` could not be brought back: another image is stored under its key");
+}
+
+#[test]
+fn info_says_what_an_image_lacks_and_which_pin_holds_it() {
+    let scratch = Scratch::new();
+    scratch.three();
+    fs::remove_file(scratch.store.images().blobs().path(&layer("c"))).unwrap();
+    scratch.run("pin c --until 2099-01-01").ends(0);
+    scratch.run("pin [bc]").ends(0);
+    let info = scratch.run("info c").ends(0).stdout();
+    for line in [
+        "pinned by its key, until 2099-01-02T00:00:00Z\n".to_owned(),
+        "pinned by the pattern `[bc]`\n".to_owned(),
+        format!("incomplete: lacks {}\n", layer("c")),
+    ] {
+        assert!(info.contains(&line), "{info}");
+    }
+    let pins = scratch.run("pins").ends(0).stdout();
+    assert!(pins.contains("one image") && pins.contains("2 images"), "{pins}");
+    scratch.run("unpin c").ends(0).says("the pattern `[bc]` holds it still");
+    scratch.run("unpin b").ends(1).says("the pattern `[bc]` holds it still");
+    scratch.run("pin a --until 2001-01-01").ends(1).says("nothing was pinned");
+}
