@@ -50,6 +50,7 @@ pub struct Snapshot {
 
 /// An entry and what it needs.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and all combine")]
 pub struct Image {
     /// The key that the image is stored under.
     pub key: Key,

@@ -232,8 +232,8 @@ enum StoreJob {
     /// Remove what is named, and what nothing needs
     ///
     /// As `run` does it: images go into the trash (`undo` brings them back), with what refers to
-    /// them; packages are deleted at once. Where one of several cannot be removed (it is not stored,
-    /// or a pin holds it), none is: exit code 1, and which one is said.
+    /// them; packages are deleted at once. Where one of several cannot be removed (it is not
+    /// stored, or a pin holds it), none is: exit code 1, and which one is said.
     Rm {
         /// Keys, beginnings of keys, names of images, URLs of packages; `-` reads more from stdin,
         /// one a line or each with a NUL behind it, as `ls -0` prints them

@@ -160,7 +160,9 @@ fn look_and_say(
     let going: HashSet<_> = plan.images.iter().map(|image| &image.key).collect();
     let staying = snapshot.unknown().filter(|image| !going.contains(&image.key));
     let staying: Vec<_> = staying.map(|image| image.key.as_str()).collect();
-    show::oddities(&snapshot.strays, &staying).into_iter().for_each(|oddity| console.warn(oddity));
+    for oddity in show::oddities(&snapshot.strays, &staying) {
+        console.warn(oddity);
+    }
     Ok((plan, returns))
 }
 

@@ -211,9 +211,10 @@ pub fn pins(store: &Store, console: &mut Console<'_>) -> Result<Outcome> {
     for name in &pins.unread {
         console.warn(format!("`images/pins/{name}` cannot be read: it holds all images until it is removed"));
     }
-    if pins.keys.is_empty() && pins.patterns.is_empty() && pins.unread.is_empty() {
+    let has_rows = !(pins.keys.is_empty() && pins.patterns.is_empty());
+    if !has_rows && pins.unread.is_empty() {
         console.say("nothing is pinned");
-    } else if !console.json && !(pins.keys.is_empty() && pins.patterns.is_empty()) {
+    } else if has_rows && !console.json {
         console.table(&table)?;
     }
     console.flush().map(|()| Outcome::Yes)

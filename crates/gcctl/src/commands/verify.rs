@@ -23,7 +23,9 @@ pub fn verify(store: &Store, repair: bool, console: &mut Console<'_>) -> Result<
         })?;
     }
     console.flush()?;
-    show::oddities(&report.strays, &[]).into_iter().for_each(|stray| console.warn(stray));
+    for stray in show::oddities(&report.strays, &[]) {
+        console.warn(stray);
+    }
     let words = [(report.files, "file"), (report.images, "image"), (report.packages, "package")];
     let words: Vec<_> = words.into_iter().map(|(number, one)| count(number, one)).collect();
     match report.findings.len() as u64 {

@@ -108,6 +108,7 @@ impl Filter {
 
 /// An image as `ls` shows it: one JSON object a line.
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and all combine")]
 pub struct Row<'a> {
     key: &'a Key,
     digest: Digest,

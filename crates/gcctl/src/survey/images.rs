@@ -130,7 +130,7 @@ impl Reader<'_> {
             }
             let listed = match self.images.look_at(&file.key)? {
                 None => continue,
-                Some(Standing::Sound(listed)) => listed,
+                Some(Standing::Sound(listed)) => *listed,
                 Some(Standing::Damaged(damaged)) => {
                     part.images.push(image(unread(damaged, bytes)));
                     continue;
@@ -188,7 +188,7 @@ fn settle(images: &Images, walker: &mut Walker, mut listed: Listed) -> Result<Op
         }
         match images.look_at(&listed.key)? {
             None => return Ok(None),
-            Some(Standing::Sound(again)) if again.entry != listed.entry => listed = again,
+            Some(Standing::Sound(again)) if again.entry != listed.entry => listed = *again,
             Some(_) => return Ok(Some((listed, reach))),
         }
     }

@@ -397,11 +397,9 @@ impl<'a> Sweep<'a> {
     }
 
     fn reason_to_keep_damaged(&self, image: &Eviction, now: &Damaged) -> Option<Reason> {
-        if now.digest != image.digest {
-            Some(Reason::SavedAnew)
-        } else {
-            self.holds.key(&now.key).then_some(Reason::Pinned)
-        }
+        let is_another = now.digest != image.digest;
+        let pinned = self.holds.key(&now.key).then_some(Reason::Pinned);
+        is_another.then_some(Reason::SavedAnew).or(pinned)
     }
 
     /// `listed`: the plan names the blob by itself, not with an image.

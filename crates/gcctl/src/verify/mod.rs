@@ -190,7 +190,7 @@ impl Verifier<'_> {
             let Some(lacking) = self.lacking(&listed)? else {
                 let problem =
                     "it cannot be told what it needs: its manifest is missing or damaged; save it anew";
-                self.set_aside(&key, &holds, &problem, ASIDE)?;
+                self.set_aside(&key, &holds, problem, ASIDE)?;
                 continue;
             };
             let Some(first) = lacking.first() else { continue };

@@ -241,8 +241,8 @@ impl Events {
         Ok(names.filter(|name| is_of_events(name)).filter(is_file).collect())
     }
 
-    /// The newest files that have together no more bytes than this, oldest first. What tools of ours
-    /// keep has fewer; what somebody else put there takes no more memory.
+    /// The newest files that have together no more bytes than this, oldest first. What tools of
+    /// ours keep has fewer; what somebody else put there takes no more memory.
     fn names_within(&self, most: u64) -> Result<Vec<String>> {
         let (mut names, mut bytes) = (self.names()?, 0_u64);
         let first = names.iter().rposition(|name| {

@@ -33,7 +33,7 @@ pub struct Listed {
 #[derive(Debug)]
 pub enum Standing {
     /// An entry.
-    Sound(Listed),
+    Sound(Box<Listed>),
     /// Something from which it cannot be told what it names.
     Damaged(Damaged),
 }
@@ -115,7 +115,7 @@ impl Images {
     pub fn look_at(&self, key: &Key) -> Result<Option<Standing>> {
         let path = self.key_path(key);
         let reason = match self.peek(key) {
-            Ok(Some(listed)) => return Ok(Some(Standing::Sound(listed))),
+            Ok(Some(listed)) => return Ok(Some(Standing::Sound(Box::new(listed)))),
             Err(error) if error.is_corrupt() || error.is_unreadable() => error,
             Err(error) => return Err(error),
             // A link that leads nowhere may lead somewhere again.

@@ -96,9 +96,11 @@ impl Images {
             if key.is_none() && !is_of_pattern(&name) {
                 continue;
             }
-            let Some(read) = read(&folder.join(&name))? else { continue };
-            let (pin, pattern) =
-                read.map_or((UNREAD, None), |bytes| Pin::parse(&String::from_utf8_lossy(&bytes)));
+            let (pin, pattern) = match read(&folder.join(&name))? {
+                Stands::Nothing => continue,
+                Stands::Unread => (UNREAD, None),
+                Stands::Text(bytes) => Pin::parse(&String::from_utf8_lossy(&bytes)),
+            };
             match (key, pattern.filter(|pattern| file_of(pattern) == name)) {
                 (Some(key), _) => drop(pins.keys.insert(key, pin)),
                 (None, Some(pattern)) => drop(pins.patterns.insert(pattern, pin)),
@@ -142,8 +144,7 @@ impl Images {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, reason)).at("write", &path);
         }
         let lock = self.store().lock_shared()?;
-        let before = read(&path)?.flatten();
-        let is_new = before.is_none_or(|before| before != text.as_bytes());
+        let is_new = !matches!(read(&path)?, Stands::Text(before) if before == text.as_bytes());
         if is_new {
             replace::replace(&path, text.as_bytes(), Durability::Synced)?;
         }
@@ -182,14 +183,20 @@ impl Images {
     }
 }
 
-/// What stands in a pin's file; `None` where nothing stands there, `Some(None)` where something
-/// does that cannot be read.
-fn read(path: &Utf8Path) -> Result<Option<Option<Vec<u8>>>> {
+/// What stands for a pin.
+enum Stands {
+    Nothing,
+    /// Something that cannot be read.
+    Unread,
+    Text(Vec<u8>),
+}
+
+fn read(path: &Utf8Path) -> Result<Stands> {
     match replace::read_capped(path, CAP) {
-        Err(error) if error.is_unreadable() => Ok(Some(None)),
+        Err(error) if error.is_unreadable() => Ok(Stands::Unread),
         // A link that leads nowhere stands there all the same.
-        Ok(None) => Ok(fs::symlink_metadata(path).is_ok().then_some(None)),
-        read => read.map(|bytes| bytes.map(Some)),
+        Ok(None) if fs::symlink_metadata(path).is_ok() => Ok(Stands::Unread),
+        read => Ok(read?.map_or(Stands::Nothing, Stands::Text)),
     }
 }
 

@@ -68,7 +68,7 @@ fn a_damaged_image_is_one_line_and_holds_every_blob_until_it_is_removed() {
         // Nor does the damaged one for any, while others do; their blobs stay.
         let before = scratch.blobs();
         scratch.run("run --max-images 1").ends(0);
-        scratch.run("rm a").ends(if scratch.keys().contains('a') { 0 } else { 1 });
+        scratch.run("rm a").ends(i32::from(!scratch.keys().contains('a')));
         assert_eq!((scratch.keys().as_str(), scratch.blobs()), ("b", before), "{number}");
         scratch.run("rm b").ends(0);
         assert_eq!((scratch.keys().as_str(), scratch.blobs().len()), ("", 0), "{number}");
@@ -160,7 +160,9 @@ fn what_is_not_the_stores_is_passed_over_and_the_rest_is_collected() {
         for kind in ["file", "folder", "link", "pipe"] {
             let scratch = Scratch::new();
             scratch.three();
-            names.iter().for_each(|name| put(&scratch.root.join(folder).join(name), kind));
+            for name in &names {
+                put(&scratch.root.join(folder).join(name), kind);
+            }
             let of = format!("{kind}s in {folder}");
             let ls = scratch.run("ls").ends(0).stdout();
             let ours = ["a ", "b ", "c "].iter().filter(|key| ls.contains(&format!("\n{key}"))).count();
