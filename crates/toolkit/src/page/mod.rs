@@ -89,6 +89,11 @@ impl Page {
         let _ = writeln!(self.0, "<h2>{}</h2>", escaped(text));
     }
 
+    /// The heading of a part of a part.
+    pub fn small_heading(&mut self, text: &str) {
+        let _ = writeln!(self.0, "<h3>{}</h3>", escaped(text));
+    }
+
     /// A paragraph.
     pub fn text(&mut self, text: &str) {
         let _ = writeln!(self.0, "<p>{}</p>", escaped(text));
