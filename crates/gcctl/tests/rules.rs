@@ -275,9 +275,8 @@ fn a_tighter_limit_removes_a_superset() {
             let mut looser: Option<BTreeSet<String>> = None;
             for value in [20, 16, 8, 4, 3, 2, 1, 0] {
                 let plan = plan::decide(&snapshot, &limit(kind, value));
-                if plan.unmet.iter().any(|it| it.why.is_of_bytes()) || plan.rest.newest > 0 {
-                    // One that cannot be met, or a `low` that cannot be reached, keeps the newest
-                    // of each name.
+                if plan.unmet.iter().any(|it| it.why.is_of_bytes()) {
+                    // One that cannot be met keeps the newest of each name.
                     break;
                 }
                 let gone = gone(&plan);
@@ -286,6 +285,20 @@ fn a_tighter_limit_removes_a_superset() {
             }
         }
     }
+}
+
+#[test]
+fn no_less_is_left_than_is_reserved() {
+    for_each_store(|snapshot, kind, value| {
+        let limits = Limits { reserved: Some(bytes(100)), ..limit(kind, value) };
+        let plan = plan::decide(snapshot, &limits);
+        let of_bytes = |why| matches!(why, Why::MaxSize | Why::MinFree);
+        let is_for_it = plan.images.iter().any(|it| of_bytes(it.why));
+        if is_for_it || plan.packages.iter().any(|it| of_bytes(it.why)) {
+            let after = carried_out(snapshot, &plan).usage();
+            assert!(after.governed() - after.trash >= 100, "{kind} {value}");
+        }
+    });
 }
 
 #[test]

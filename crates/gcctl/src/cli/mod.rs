@@ -329,8 +329,10 @@ fn dispatch(
         }
         StoreJob::Verify { repair } => commands::verify(store, *repair, console)?,
         StoreJob::WhatIf(args) => commands::what_if(store, &args.wanted(), console)?,
-        StoreJob::Plan { limits: args, .. } | StoreJob::Run { limits: args, dry_run: true, .. } => {
-            commands::plan(store, &Wanted::OverLimits, &limits(args.layer())?, &extras()?, console)?
+        StoreJob::Plan { limits: args, place: PlaceArgs { force, .. } }
+        | StoreJob::Run { limits: args, dry_run: true, force: ForceArg { force }, .. } => {
+            let (limits, force) = (limits(args.layer())?, (*force).into());
+            commands::plan(store, &Wanted::OverLimits, &limits, &extras()?, force, console)?
         }
         StoreJob::Run { limits: args, background: true, .. } => {
             let layers = layers(args.layer())?;

@@ -24,7 +24,7 @@ pub const TRASH_GRACE: Age = Age(Duration::from_secs(24 * 3600));
 
 /// A limit of bytes without a unit that is smaller than this may be one whose unit was forgotten: 1
 /// MB.
-const SMALL: ByteSize = ByteSize(1_000_000);
+pub(crate) const SMALL: ByteSize = ByteSize(1_000_000);
 
 /// What a store may hold. What is `None` has no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -201,6 +201,24 @@ impl Limits {
             Why::Clean | Why::Named => self.is_none(),
             Why::TrashGrace | Why::Subject => true,
         }
+    }
+
+    /// The same without a limit of bytes.
+    #[must_use]
+    pub fn without(&self, why: Why) -> Self {
+        let mut limits = self.clone();
+        match why {
+            Why::MaxSize => (limits.max_size, limits.high, limits.low) = (None, None, None),
+            Why::MinFree => (limits.min_free, limits.min_free_by_default) = (None, false),
+            Why::PackagesMaxSize => limits.packages_max_size = None,
+            Why::Limit(place, Part::Size) => {
+                if let Some(limit) = limits.scoped.get_mut(usize::from(place)) {
+                    limit.max_size = None;
+                }
+            }
+            _ => {}
+        }
+        limits
     }
 
     /// Whether with these limits something may be deleted at once, and not moved to the trash.

@@ -12,7 +12,7 @@ pub(super) struct Bound {
     /// So many, trash included.
     pub(super) bytes: u64,
     /// So many of what is not trash stay in any case.
-    floor: u64,
+    pub(super) floor: u64,
     pub(super) why: Why,
     /// Whether it could be met at all if the store were empty.
     pub(super) is_possible: bool,

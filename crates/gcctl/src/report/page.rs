@@ -92,7 +92,7 @@ fn next_run(page: &mut String, report: &Report<'_>) {
         page.push_str("<p class=\"soft\">No limit is set: only what nothing needs goes.</p>\n");
     }
     for unmet in &plan.unmet {
-        let held = show::Held { rest: plan.rest, ..show::Held::default() };
+        let held = show::Held { rest: plan.rest.clone(), ..show::Held::default() };
         let _ = writeln!(page, "<p><b>{}</b></p>", escaped(&show::unmet(unmet, &plan.limits, &held)));
     }
     let images =
