@@ -148,17 +148,13 @@ pub enum Error {
         help("nothing was removed for it; `--force` deletes them; `gcctl plan` shows what would go")
     )]
     ExtraTooMuch { path: Utf8PathBuf, lost: String },
-    /// A limit of a folder without a unit.
-    #[error(
-        "`max-size` of `{path}` is {size}, written without a unit: was one forgotten? It would delete {lost} for good"
-    )]
+    /// A report as JSON.
+    #[error("`report` writes a page of HTML, and knows no `--json`")]
     #[diagnostic(
-        code(gcctl::extra_no_unit),
-        help(
-            "nothing was removed for it; write a unit, such as `10GB`, or `{size}` if that is meant; `--force` takes it as it stands"
-        )
+        code(gcctl::no_json),
+        help("`gcctl df`, `plan`, `limits`, `stats` and `ls` print its numbers with `--json`")
     )]
-    ExtraNoUnit { path: Utf8PathBuf, size: ByteSize, lost: String },
+    NoJson,
     /// A list of another place that cannot be understood.
     #[error("line {line} of the list cannot be understood: {reason}")]
     #[diagnostic(code(gcctl::bad_listing), help("`imgtar ls --tier PLACE --json` prints what is read here"))]

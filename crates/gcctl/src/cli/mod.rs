@@ -148,7 +148,7 @@ enum StoreJob {
     /// Each item is looked at again: an image that was used, pinned or saved anew since the plan
     /// was made stays, and so does a blob that an image needs now or that is in use. Of a folder
     /// that `[[extra]]` names, what was used since stays, and what is in a folder that it does not
-    /// name is refused.
+    /// name is refused. What a limit takes that asks for `--force` stays, and all else goes.
     Apply {
         /// A plan, as `gcctl plan --json` prints it; `-` is stdin
         #[arg(default_value = "-")]
@@ -158,7 +158,8 @@ enum StoreJob {
     },
     /// Remove what is over the limits, and what no image needs
     ///
-    /// The same as `gcctl plan --json | gcctl apply -`. What was not used for longest goes first;
+    /// The same as `gcctl plan --json | gcctl apply -`. A limit that asks for `--force` is held
+    /// back, and all else goes. What was not used for longest goes first;
     /// of what was last used within the same five minutes, what was used the least. What goes stays
     /// in the trash for a while, and counts; a limit of bytes that leaves no room for it empties
     /// the trash at once. What is over the limits of an `[[extra]]` folder is deleted for good, but
@@ -212,8 +213,8 @@ enum StoreJob {
     Pins,
     /// Show each limit, where it comes from, and how it stands
     ///
-    /// From an option, a variable, a settings file, or by default; `none` switches a limit off in
-    /// each of them. NOW is what there is: bytes of images and packages, with trash; images without
+    /// From an option, a variable, a settings file, by default, or as another limit says; `none`
+    /// switches a limit off in each of them. NOW is what there is: bytes of images and packages, with trash; images without
     /// what refers to them; the longest time that something is unused.
     Limits {
         #[command(flatten)]

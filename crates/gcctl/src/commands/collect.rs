@@ -36,7 +36,7 @@ pub enum Wanted {
 
 /// What is said of what waits for `--force`.
 pub(super) fn held_back(objection: &Error) -> String {
-    format!("{objection}: `run` and `apply` hold it back without `--force`")
+    format!("{objection}: `--force` is needed, else `run` and `apply` hold it back")
 }
 
 /// Prints what would go and why; without `force` also which limits would be held back.

@@ -19,7 +19,6 @@ use crate::error::{Error, Result};
 pub(super) use crate::extra::remove::check;
 use crate::extra::remove::{Became, Stays, remove};
 use crate::extra::{Folder, Going, Item, Why, choose, survey};
-use crate::limits::SMALL;
 use crate::report::OtherFolder;
 use crate::show::files::{FileKind, FileRow};
 
@@ -224,7 +223,7 @@ pub(super) struct HeldBack {
 }
 
 /// What goes without `force`, and what is held back: what the `max-size` of a folder takes where
-/// that would be more than half of it, or may lack its unit.
+/// that would be more than half of it.
 ///
 /// # Errors
 /// A plan about folders that are none of the settings'.
@@ -257,12 +256,10 @@ fn objection(folder: &Folder, own: &[&Going]) -> Result<Option<HeldBack>> {
     let (items, bytes) = (own.len() as u64, sum(own.iter().copied()));
     let lost = format!("{items} of {} ({})", count(found.items.len() as u64, "item"), ByteSize(bytes));
     let path = folder.path.clone();
-    let bare = folder.max_size.filter(|size| size.bare && size.size < SMALL);
-    let refusal = match bare {
-        Some(size) => Error::ExtraNoUnit { path, size: size.size, lost },
-        None if bytes > found.bytes / 2 => Error::ExtraTooMuch { path, lost },
-        None => return Ok(None),
-    };
+    if bytes <= found.bytes / 2 {
+        return Ok(None);
+    }
+    let refusal = Error::ExtraTooMuch { path, lost };
     Ok(Some(HeldBack { folder: folder.path.clone(), items, bytes, refusal }))
 }
 

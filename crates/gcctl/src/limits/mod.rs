@@ -24,7 +24,7 @@ pub const TRASH_GRACE: Age = Age(Duration::from_secs(24 * 3600));
 
 /// A limit of bytes without a unit that is smaller than this may be one whose unit was forgotten: 1
 /// MB.
-pub(crate) const SMALL: ByteSize = ByteSize(1_000_000);
+const SMALL: ByteSize = ByteSize(1_000_000);
 
 /// What a store may hold. What is `None` has no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

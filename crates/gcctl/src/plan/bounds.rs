@@ -16,8 +16,10 @@ pub(super) struct Bound {
     pub(super) why: Why,
     /// Whether it could be met at all if the store were empty.
     pub(super) is_possible: bool,
-    /// Whether the newest image of each name stays.
+    /// Whether the newest image of each name stays in any case.
     pub(super) keeps_newest: bool,
+    /// Whether it stays where the bound cannot be met even without it: not where bytes are reserved.
+    pub(super) has_floor: bool,
     /// Whether it takes packages and trash alone.
     pub(super) of_packages: bool,
 }
@@ -40,6 +42,7 @@ pub(super) fn of(limits: &Limits, governed: u64, free: u64) -> Vec<Bound> {
         why: Why::MaxSize,
         is_possible: true,
         keeps_newest: false,
+        has_floor: limits.reserved.is_none(),
         of_packages: false,
     };
     let marks = limits.watermarks().filter(|Watermarks { high, .. }| governed > *high);

@@ -218,7 +218,7 @@ impl<'a> Choice<'a> {
             }
             let newest = || counts::newest(self.snapshot, self.own());
             let floor = if bound.keeps_newest { newest() } else { HashSet::new() };
-            if !bound.of_packages && !self.can_meet(bound, &floor) {
+            if bound.has_floor && !bound.of_packages && !self.can_meet(bound, &floor) {
                 let newest = newest();
                 self.keep(&newest, Hold::Newest);
             }

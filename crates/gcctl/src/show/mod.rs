@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
 use serde::Serialize;
-use storekit::{ByteSize, Digest, Key, WrittenSize};
+use storekit::{ByteSize, Digest, Key, WrittenSize, trash};
 
 use crate::limits::{Limits, Part, Why};
 use crate::packages::Eviction as PackageEviction;
@@ -203,7 +203,9 @@ pub fn outlook(plan: &Plan) -> String {
     }
     if !plan.trash.is_empty() {
         let emptied = plan.trash.iter().fold(0, |sum: u64, it| sum.saturating_add(it.bytes));
-        parts.push(format!("{} of trash would be emptied", ByteSize(emptied)));
+        let is_damaged = plan.trash.iter().any(|it| trash::is_damaged(&it.name));
+        let what = if is_damaged { "of trash and damaged files" } else { "of trash" };
+        parts.push(format!("{} {what} would be emptied", ByteSize(emptied)));
     }
     if parts.is_empty() {
         parts.push("nothing would go".to_owned());
