@@ -45,8 +45,8 @@ impl<'a> Matcher<'a> {
         self.of.kind != Kind::Packages
     }
 
-    /// Whether the image is meant: by its name in larder.toml, a name that a load restores, with its
-    /// tag or without, or its key.
+    /// Whether the image is meant: by its name in larder.toml, a name that a load restores, with
+    /// its tag or without, or its key.
     #[must_use]
     pub fn takes_image(&self, image: &Image) -> bool {
         let kind = if image.is_disk { Kind::Disks } else { Kind::Images };

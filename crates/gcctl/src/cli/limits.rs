@@ -129,16 +129,18 @@ pub(super) struct PlaceArgs {
     /// `keep-refs`
     #[arg(long, value_name = "NAME", requires = "listing")]
     pub(super) tier: Option<String>,
-    /// Plan also what takes more than half of the images for a limit of bytes; of the store, which is
-    /// planned in any case, say nothing of what `run` would hold back
+    /// Plan also what takes more than half of the images for a limit of bytes
+    ///
+    /// Of the store, that is planned in any case, and with this nothing is said of what `run` would
+    /// hold back.
     #[arg(long)]
     pub(super) force: bool,
 }
 
 #[derive(Args)]
 pub(super) struct ForceArg {
-    /// Delete also all images or packages, or more than half of them or of an `[[extra]]` folder, for
-    /// good, if a limit of bytes asks for that
+    /// Delete also all images or packages, or more than half of them, or of an `[[extra]]` folder,
+    /// for good, if a limit of bytes asks for that
     ///
     /// Without it, such a limit is held back: what it would take stays, and is listed; what other
     /// limits and other folders ask for goes, and the exit code is 2. The same holds of a limit

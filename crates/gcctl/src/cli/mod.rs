@@ -214,8 +214,8 @@ enum StoreJob {
     /// Show each limit, where it comes from, and how it stands
     ///
     /// From an option, a variable, a settings file, by default, or as another limit says; `none`
-    /// switches a limit off in each of them. NOW is what there is: bytes of images and packages, with trash; images without
-    /// what refers to them; the longest time that something is unused.
+    /// switches a limit off in each of them. NOW is what there is: bytes of images and packages,
+    /// with trash; images without what refers to them; the longest time that something is unused.
     Limits {
         #[command(flatten)]
         limits: LimitArgs,

@@ -83,7 +83,8 @@ fn say_no_limit(wanted: &Wanted, limits: &Limits, extras: &[Folder], console: &m
 /// would take most is held back, and what others ask for goes.
 ///
 /// # Errors
-/// That a limit was held back, when all else is done; a store that cannot be read or written, an output that cannot be written.
+/// That a limit was held back, when all else is done; a store that cannot be read or written, an
+/// output that cannot be written.
 pub fn run(
     store: &Store,
     wanted: &Wanted,
@@ -206,7 +207,9 @@ fn carry_out(
     let Some(last) = held.pop() else {
         return Ok(Outcome::from_bool(swept.unmet.is_empty() && is_within));
     };
-    held.iter().for_each(|refusal| console.warn(format!("{refusal}: held back without `--force`")));
+    for refusal in held {
+        console.warn(format!("{refusal}: held back without `--force`"));
+    }
     Err(last)
 }
 

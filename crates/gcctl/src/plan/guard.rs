@@ -157,7 +157,7 @@ impl Plan {
         // deleted.
         let all = self.shred && !self.limits.grace().is_zero();
         let lost = || self.images.iter().filter(|image| all || image.why.leaves_no_trash());
-        let why = lost().map(|image| image.why).filter(|why| why.leaves_no_trash()).last();
+        let why = lost().map(|image| image.why).rfind(|why| why.leaves_no_trash());
         let why = why.unwrap_or(if self.limits.allow(Why::MaxSize) { Why::MaxSize } else { Why::MinFree });
         (why, share(lost(), self.all_images()))
     }
