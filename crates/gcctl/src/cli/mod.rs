@@ -34,7 +34,8 @@ use out::{CleanArgs, OutArgs, read_ids};
 /// that is there; DIR and the folders in it may be symbolic links.
 ///
 /// Exit codes: 0 done, and within the limits; 1 a limit cannot be met, or a key is not there; 2
-/// trouble; 3 the store is damaged; 129, 130, 143 stopped by HUP, INT, TERM, with the store whole.
+/// trouble, or a limit waits for `--force`; 3 the store is damaged; 129, 130, 143 stopped by HUP,
+/// INT, TERM, with the store whole.
 #[derive(Parser)]
 #[command(name = "gcctl", version, styles = Styles::plain(), max_term_width = 100)]
 pub(crate) struct Cli {

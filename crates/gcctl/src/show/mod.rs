@@ -357,7 +357,7 @@ impl Held {
         add(newest, of_name(newest, "the newest"));
         add(packages, format!("{} {} held by a pin", count(packages, "package"), is_are(packages)));
         if let Some(bytes) = reserved {
-            add(1, format!("{} are `reserved`", ByteSize(bytes)));
+            add(1, format!("{} is reserved", ByteSize(bytes)));
         }
         if why.is_of_bytes() {
             add(self.in_use, format!("{} {} in use", count(self.in_use, "blob"), is_are(self.in_use)));
