@@ -10,7 +10,7 @@ use storekit::{Event, Key, Kind, PackageId, Store};
 use crate::error::Result;
 use crate::evicted::{Keep, Returned, is_by_hand};
 use crate::limits::Why;
-use crate::rates::Rates;
+use storekit::events::rates::Rates;
 
 /// The name under which this tool notes events.
 pub const TOOL: &str = "gcctl";

@@ -25,7 +25,6 @@ pub mod limits;
 mod matcher;
 pub mod packages;
 pub mod plan;
-pub mod rates;
 pub mod replay;
 pub mod report;
 mod roots;

@@ -12,7 +12,7 @@ use storekit::{Digest, Key, Origin, Referrers, trash};
 
 pub use crate::holders::Holders;
 use crate::packages::Packages;
-use crate::rates::Rates;
+use storekit::events::rates::Rates;
 
 /// A store at one moment.
 #[derive(Clone, Debug, Default)]

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, HeaderValue, Uri};
+use jiff::Timestamp;
 use storekit::{Digest, PackageKey, Store};
 
 use crate::config::Config;
@@ -22,6 +23,7 @@ use crate::observe::refusals::Refusals;
 use crate::outside::Outside;
 use crate::remote::Remote;
 use crate::response::flight::Flights;
+use crate::status::looks::Looks;
 use crate::store::Shelf;
 use crate::store::recent_targets::RecentTargets;
 use crate::store::replayed::Replayed;
@@ -67,6 +69,10 @@ pub(crate) struct Cache {
     pub(crate) refusals: Refusals,
     /// What was refused and is to go.
     refused: Mutex<Refused>,
+    /// What is stored, as it was seen last.
+    pub(crate) looks: Looks,
+    /// Since when this serves.
+    pub(crate) started: Timestamp,
     /// The process around this.
     pub(crate) outside: Arc<dyn Outside>,
     /// What indexes say.
@@ -118,6 +124,8 @@ impl Cache {
             counts,
             refusals: Refusals::default(),
             refused: Mutex::default(),
+            looks: Looks::default(),
+            started: Timestamp::now(),
             access: RwLock::new(access),
             outside,
             index: Index::default(),

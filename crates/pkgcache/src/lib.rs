@@ -28,6 +28,7 @@ mod remote;
 mod response;
 mod rules;
 mod server;
+pub mod status;
 mod store;
 mod upstream;
 pub mod warm;

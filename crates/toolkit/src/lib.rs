@@ -20,6 +20,7 @@ pub mod nearest;
 pub mod net;
 pub mod outcome;
 pub mod output;
+pub mod page;
 mod remedies;
 pub mod settings;
 pub mod signals;

@@ -9,9 +9,9 @@ use toolkit::{Align, Outcome, Table};
 use super::console::Console;
 use crate::error::Result;
 use crate::events::Told;
-use crate::rates::Rate;
 use crate::replay::{Of, Order, Reading, Sum, Trace, bound, simulate};
 use crate::survey::survey;
+use storekit::events::rates::Rate;
 
 /// Which limits are tried.
 #[derive(Clone, Debug)]

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use toolkit::tables::Order;
 
 use crate::packages::{View, step};
-use crate::rates::Rate;
 use crate::snapshot::{Holders, Image, Snapshot};
+use storekit::events::rates::Rate;
 
 /// No cost is less, in seconds: a request takes that long.
 const LEAST: f64 = 0.01;

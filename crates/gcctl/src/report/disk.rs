@@ -6,8 +6,8 @@ use std::fmt::Write;
 
 use storekit::digest::DigestMap;
 use storekit::{ByteSize, Digest};
+use toolkit::page::{cut, escaped};
 
-use super::text::{cut, escaped};
 use super::treemap::{Rect, squarified};
 use crate::snapshot::{Image, Snapshot, Usage};
 

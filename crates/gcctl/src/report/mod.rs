@@ -1,13 +1,10 @@
 //! `report`: one page about a store, for people.
 //!
-//! Pure: what it shows is handed in. The page is whole in itself: no script, no file beside it,
-//! nothing from the network; pictures are drawn here. Every name on it comes from anybody, and is
-//! written by `text::escaped` alone. It is well-formed XML, too.
+//! Pure: what it shows is handed in. Pictures are drawn here; every name on it comes from anybody,
+//! and is written by `toolkit::page` alone.
 
-mod chart;
 mod disk;
 mod page;
-mod text;
 mod treemap;
 
 use jiff::civil::Date;
@@ -18,7 +15,6 @@ use crate::plan::Plan;
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 
-pub use chart::Day;
 pub use disk::{Group, Part, groups};
 
 /// So many days are shown.
@@ -53,6 +49,17 @@ pub struct OtherFolder {
     pub limits: String,
     /// What the next run would free of it.
     pub frees: u64,
+}
+
+/// A day's shares of hits, 0 to 1; `None` where nothing was asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Day {
+    /// The day (UTC).
+    pub date: Date,
+    /// Of images.
+    pub images: Option<f64>,
+    /// Of packages.
+    pub packages: Option<f64>,
 }
 
 impl Report<'_> {

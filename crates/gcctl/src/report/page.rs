@@ -4,11 +4,10 @@ use std::cmp::Reverse;
 use std::fmt::Write;
 
 use storekit::ByteSize;
+use toolkit::page::{Column, Page, Series, shares};
 use toolkit::words::{ago, count};
 
-use super::chart::chart;
 use super::disk::{ages, groups, package_ages, picture};
-use super::text::escaped;
 use super::{DAYS, OtherFolder, Report};
 use crate::show;
 use crate::snapshot::{Holders, Image};
@@ -26,17 +25,7 @@ const AGES: [(u64, &str); 5] = [
 ];
 
 pub(super) fn html(report: &Report<'_>) -> String {
-    let mut page = String::with_capacity(64 << 10);
-    let title = escaped(&format!("larder store {}", report.store));
-    // A string takes all that is written to it.
-    let _ = write!(
-        page,
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
-         <meta name=\"color-scheme\" content=\"light dark\"/>\n\
-         <title>{title}</title>\n<style>\n{}</style>\n</head>\n<body>\n",
-        include_str!("page.css")
-    );
+    let mut page = Page::new(&format!("larder store {}", report.store), include_str!("page.css"));
     head(&mut page, report);
     disk(&mut page, report);
     next_run(&mut page, report);
@@ -44,56 +33,46 @@ pub(super) fn html(report: &Report<'_>) -> String {
     last_uses(&mut page, report);
     largest(&mut page, report);
     folders(&mut page, report);
-    page.push_str("</body>\n</html>\n");
-    page
+    page.finish()
 }
 
 fn size(bytes: u64) -> String {
     ByteSize(bytes).to_string()
 }
 
-fn head(page: &mut String, report: &Report<'_>) {
+fn head(page: &mut Page, report: &Report<'_>) {
     let snapshot = report.snapshot;
     let images = snapshot.count(&snapshot.referrers());
-    let _ = write!(
-        page,
-        "<h1>{}</h1>\n<p class=\"soft\">What this store held at {:.0}. Sizes are bytes on disk.</p>\n<ul class=\"facts\">\n",
-        escaped(report.store),
-        snapshot.now
-    );
-    for (what, value) in [
+    page.title(report.store);
+    page.soft(&format!("What this store held at {:.0}. Sizes are bytes on disk.", snapshot.now));
+    page.facts([
         ("in the whole folder", size(snapshot.usage().total())),
         ("free on the disk", size(snapshot.free)),
         ("images", images.to_string()),
         ("packages", snapshot.packages.len().to_string()),
         ("in the trash", size(snapshot.usage().trash)),
-    ] {
-        let _ = writeln!(page, "<li><b>{value}</b>{what}</li>");
-    }
-    page.push_str("</ul>\n");
+    ]);
 }
 
-fn disk(page: &mut String, report: &Report<'_>) {
+fn disk(page: &mut Page, report: &Report<'_>) {
     let groups = groups(report.snapshot);
-    page.push_str("<h2>The disk</h2>\n<p class=\"soft\">Each area is as large as what goes with it: images by name, packages by ecosystem.</p>\n");
-    page.push_str(&picture(&groups, "wide", 1140.0, 520.0));
-    page.push_str(&picture(&groups, "narrow", 376.0, 560.0));
-    page.push_str("<ul class=\"key\">\n");
-    for group in &groups {
-        let _ = writeln!(page, "<li class=\"{0}\">{0}: {1}</li>", group.name, size(group.bytes()));
-    }
-    page.push_str("</ul>\n");
+    page.heading("The disk");
+    page.soft("Each area is as large as what goes with it: images by name, packages by ecosystem.");
+    page.html(&picture(&groups, "wide", 1140.0, 520.0));
+    page.html(&picture(&groups, "narrow", 376.0, 560.0));
+    page.key(groups.iter().map(|it| (it.name, format!("{}: {}", it.name, size(it.bytes())))));
 }
 
-fn next_run(page: &mut String, report: &Report<'_>) {
+fn next_run(page: &mut Page, report: &Report<'_>) {
     let plan = report.plan;
-    let _ = writeln!(page, "<h2>The next run</h2>\n<p>{}.</p>", escaped(&show::outlook(plan)));
+    page.heading("The next run");
+    page.text(&format!("{}.", show::outlook(plan)));
     if plan.limits.is_none() {
-        page.push_str("<p class=\"soft\">No limit is set: only what nothing needs goes.</p>\n");
+        page.soft("No limit is set: only what nothing needs goes.");
     }
     for unmet in &plan.unmet {
         let held = show::Held { rest: plan.rest.clone(), ..show::Held::default() };
-        let _ = writeln!(page, "<p><b>{}</b></p>", escaped(&show::unmet(unmet, &plan.limits, &held)));
+        page.bold(&show::unmet(unmet, &plan.limits, &held));
     }
     let images =
         plan.images.iter().map(|it| (it.key.to_string(), it.bytes, it.used, show::why(it.why, &plan.limits)));
@@ -108,33 +87,45 @@ fn next_run(page: &mut String, report: &Report<'_>) {
         .into_iter()
         .map(|(name, bytes, used, why)| [name, size(bytes), ago(used, report.snapshot.now), why])
         .collect();
-    table(page, &[("what", false), ("frees", true), ("last use", true), ("why", false)], &rows);
+    let columns =
+        [Column::name("what"), Column::number("frees"), Column::number("last use"), Column::words("why")];
+    page.table(&columns, &rows);
     if more > 0 {
-        let _ = writeln!(page, "<p class=\"soft\">And {more} more that free less.</p>");
+        page.soft(&format!("And {more} more that free less."));
     }
 }
 
-fn hits(page: &mut String, report: &Report<'_>) {
+fn hits(page: &mut Page, report: &Report<'_>) {
     let days = report.days();
-    let _ = writeln!(page, "<h2>Hits in the last {DAYS} days</h2>");
+    page.heading(&format!("Hits in the last {DAYS} days"));
     if days.iter().all(|day| day.images.is_none() && day.packages.is_none()) {
-        page.push_str("<p class=\"soft\">Nothing is on record: bakes and the package cache note what they do in the store.</p>\n");
+        page.soft("Nothing is on record: bakes and the package cache note what they do in the store.");
         return;
     }
-    page.push_str(&chart(&days, "wide", 1140.0, 240.0));
-    page.push_str(&chart(&days, "narrow", 376.0, 220.0));
-    page.push_str("<ul class=\"key\"><li class=\"images\">images that bakes found</li><li class=\"packages\">packages that the store answered</li></ul>\n");
+    let dates: Vec<_> = days.iter().map(|day| day.date).collect();
+    let packages = Series { class: "packages", values: days.iter().map(|day| day.packages).collect() };
+    let images = Series { class: "images", values: days.iter().map(|day| day.images).collect() };
+    page.html(&shares(&dates, &[packages, images], "the share of hits by day"));
+    page.key([
+        ("images", "images that bakes found".to_owned()),
+        ("packages", "packages that the store answered".to_owned()),
+    ]);
 }
 
-fn last_uses(page: &mut String, report: &Report<'_>) {
+fn last_uses(page: &mut Page, report: &Report<'_>) {
     let classes = AGES.map(|(most, _)| most);
     let (images, packages) = (ages(report.snapshot, &classes), package_ages(report.snapshot, &classes));
     let most = images.iter().chain(&packages).copied().max().unwrap_or(0);
-    page.push_str("<h2>Last uses</h2>\n<p class=\"soft\">What several images or URLs need counts with the one that was used last.</p>\n<div class=\"scroll\"><table>\n<tr><th>used</th><th class=\"number\">images</th><th class=\"number\">packages</th><th></th></tr>\n");
+    page.heading("Last uses");
+    page.soft("What several images or URLs need counts with the one that was used last.");
+    let mut table = String::from(
+        "<div class=\"scroll\" tabindex=\"0\"><table>\n<tr><th>used</th><th class=\"number\">images</th><th class=\"number\">packages</th><th></th></tr>\n",
+    );
     let names = AGES.map(|(_, name)| name).into_iter().chain(["longer ago"]);
     for ((name, images), packages) in names.zip(images).zip(packages) {
+        // A string takes all that is written to it.
         let _ = write!(
-            page,
+            table,
             "<tr><td class=\"age\">{name}</td><td class=\"number\">{}</td><td class=\"number\">{}</td><td class=\"bar\">",
             size(images),
             size(packages)
@@ -142,15 +133,16 @@ fn last_uses(page: &mut String, report: &Report<'_>) {
         for (class, bytes) in [("images", images), ("packages", packages)] {
             if bytes > 0 {
                 let _ = write!(
-                    page,
+                    table,
                     "<span class=\"{class}\" style=\"width:{:.1}%\"></span>",
                     percent(bytes, most)
                 );
             }
         }
-        page.push_str("</td></tr>\n");
+        table.push_str("</td></tr>\n");
     }
-    page.push_str("</table></div>\n");
+    table.push_str("</table></div>\n");
+    page.html(&table);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "the length of a bar")]
@@ -158,7 +150,7 @@ fn percent(bytes: u64, most: u64) -> f64 {
     if most == 0 { 0.0 } else { 100.0 * bytes as f64 / most as f64 }
 }
 
-fn largest(page: &mut String, report: &Report<'_>) {
+fn largest(page: &mut Page, report: &Report<'_>) {
     let (snapshot, now) = (report.snapshot, report.snapshot.now);
     let holders = Holders::of(snapshot);
     let mut images: Vec<(&Image, u64, u64)> = snapshot
@@ -173,11 +165,17 @@ fn largest(page: &mut String, report: &Report<'_>) {
         let name = if image.called() == "-" { image.key.as_str() } else { image.called() };
         [name.to_owned(), size(*all), size(*own), ago(image.used, now), image.uses.to_string()]
     };
-    let columns = [("name", false), ("size", true), ("own", true), ("last use", true), ("uses", true)];
+    let columns = [
+        Column::name("name"),
+        Column::number("size"),
+        Column::number("own"),
+        Column::number("last use"),
+        Column::number("uses"),
+    ];
     images.sort_by_key(|(image, all, own)| (Reverse(*own), Reverse(*all), &image.key));
     let rows: Vec<_> = images.iter().take(ROWS).map(row).collect();
-    page.push_str("<h2>Largest images</h2>\n");
-    list(page, &columns, &rows, "No images are stored.");
+    page.heading("Largest images");
+    page.list(&columns, &rows, "No images are stored.");
     // Bytes for so long, for so few uses.
     let waste = |(image, _, own): &(&Image, u64, u64)| {
         let idle = now.duration_since(image.used).as_secs().max(0).unsigned_abs();
@@ -185,12 +183,13 @@ fn largest(page: &mut String, report: &Report<'_>) {
     };
     images.sort_by_key(|it| (Reverse(waste(it)), &it.0.key));
     let rows: Vec<_> = images.iter().filter(|it| waste(it) > 0).take(ROWS).map(row).collect();
-    page.push_str("<h2>Least useful images</h2>\n<p class=\"soft\">The most bytes of their own, unused for the longest, for the fewest uses.</p>\n");
-    list(page, &columns, &rows, "None stand out.");
+    page.heading("Least useful images");
+    page.soft("The most bytes of their own, unused for the longest, for the fewest uses.");
+    page.list(&columns, &rows, "None stand out.");
     packages(page, report);
 }
 
-fn packages(page: &mut String, report: &Report<'_>) {
+fn packages(page: &mut Page, report: &Report<'_>) {
     let (packages, now) = (&report.snapshot.packages, report.snapshot.now);
     let mut order: Vec<_> = packages.iter().map(|package| (Reverse(package.size()), package)).collect();
     order.sort_by_key(|(size, _)| *size);
@@ -208,69 +207,37 @@ fn packages(page: &mut String, report: &Report<'_>) {
             ]
         })
         .collect();
-    let _ = writeln!(
-        page,
-        "<h2>Largest packages</h2>\n<p class=\"soft\">Of {}.</p>",
-        count(packages.len() as u64, "package")
-    );
-    let columns = [("URL", false), ("ecosystem", false), ("size", true), ("own", true), ("last use", true)];
-    list(page, &columns, &rows, "No packages are stored.");
+    page.heading("Largest packages");
+    page.soft(&format!("Of {}.", count(packages.len() as u64, "package")));
+    let columns = [
+        Column::name("URL"),
+        Column::words("ecosystem"),
+        Column::number("size"),
+        Column::number("own"),
+        Column::number("last use"),
+    ];
+    page.list(&columns, &rows, "No packages are stored.");
 }
 
 /// The folders that `[[extra]]` names; nothing where there are none.
-fn folders(page: &mut String, report: &Report<'_>) {
+fn folders(page: &mut Page, report: &Report<'_>) {
     if report.folders.is_empty() {
         return;
     }
-    page.push_str(
-        "<h2>Folders of other tools</h2>\n<p class=\"soft\">Beside the store, and in no sum above.</p>\n",
-    );
+    page.heading("Folders of other tools");
+    page.soft("Beside the store, and in no sum above.");
     let row = |it: &OtherFolder| {
         let (path, kind, limits) = (it.path.clone(), it.kind.clone(), it.limits.clone());
         [path, kind, size(it.bytes), it.items.to_string(), limits, size(it.frees)]
     };
     let rows: Vec<_> = report.folders.iter().map(row).collect();
     let columns = [
-        ("folder", false),
-        ("kind", false),
-        ("size", true),
-        ("items", true),
-        ("limits", false),
-        ("the next run frees", true),
+        Column::name("folder"),
+        Column::words("kind"),
+        Column::number("size"),
+        Column::number("items"),
+        Column::words("limits"),
+        Column::number("the next run frees"),
     ];
-    table(page, &columns, &rows);
-}
-
-/// The table, or the words where it has no rows.
-fn list<const N: usize>(page: &mut String, columns: &[(&str, bool); N], rows: &[[String; N]], none: &str) {
-    if rows.is_empty() {
-        let _ = writeln!(page, "<p class=\"soft\">{none}</p>");
-    }
-    table(page, columns, rows);
-}
-
-/// Columns by heading, and whether they are numbers. Without rows there is no table.
-fn table<const N: usize>(page: &mut String, columns: &[(&str, bool); N], rows: &[[String; N]]) {
-    if rows.is_empty() {
-        return;
-    }
-    page.push_str("<div class=\"scroll\"><table>\n<tr>");
-    for (heading, is_number) in columns {
-        let class = if *is_number { " class=\"number\"" } else { "" };
-        let _ = write!(page, "<th{class}>{heading}</th>");
-    }
-    page.push_str("</tr>\n");
-    for row in rows {
-        page.push_str("<tr>");
-        for (place, (cell, (_, is_number))) in row.iter().zip(columns).enumerate() {
-            let class = match (is_number, place) {
-                (true, _) => " class=\"number\"",
-                (false, 0) => " class=\"name\"",
-                _ => "",
-            };
-            let _ = write!(page, "<td{class}>{}</td>", escaped(cell));
-        }
-        page.push_str("</tr>\n");
-    }
-    page.push_str("</table></div>\n");
+    page.table(&columns, &rows);
 }

@@ -12,7 +12,7 @@ use storekit::{ByteSize, Event, Kind};
 use toolkit::words::took;
 use toolkit::{Align, Table};
 
-use crate::rates::Rates;
+use storekit::events::rates::Rates;
 
 pub use parts::{OfImage, OfSource, Parts, image_table, source_table};
 

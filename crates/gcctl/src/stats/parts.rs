@@ -7,7 +7,7 @@ use storekit::{ByteSize, Event, Kind};
 use toolkit::{Align, Table};
 
 use super::{PACKAGES, percent, share, span};
-use crate::rates::{Of, Rate, Rates};
+use storekit::events::rates::{Of, Rate, Rates};
 
 /// Of so many images and sources a table tells, those that saved the most.
 const SHOWN: usize = 20;

@@ -12,6 +12,7 @@ mod process;
 mod record;
 mod replay;
 mod run;
+mod status;
 mod surroundings;
 mod systemd;
 mod tally;
@@ -32,6 +33,7 @@ use crate::cli::carry::{ExportArgs, ImportArgs};
 use crate::cli::doors::{DetectArgs, EnvArgs};
 use crate::cli::replay::ReplayArgs;
 use crate::cli::run::{RecordArgs, RunArgs, Task};
+use crate::cli::status::StatusArgs;
 use crate::cli::warm::{ListArgs, What};
 
 /// Cache what package clients download: an HTTP proxy that keeps HTTP's caching rules
@@ -68,10 +70,13 @@ enum Job {
     ///
     /// As a reverse proxy for the mounted upstreams (`http://127.0.0.1:3144/NAME/…`), and as a
     /// forward proxy (`http_proxy=http://127.0.0.1:3144`) for these and for the allowed hosts.
-    /// Prints its URL when it answers. `/healthz` says `ok`, `/metrics` has the counts in the text
-    /// form of Prometheus. Upstreams with TLS are checked against the system's authorities, or
-    /// those in
-    /// `SSL_CERT_FILE`.
+    /// Prints its URL when it answers. `/` (and `/status`, where an upstream is mounted at the
+    /// root) is a page about what is stored, saved, fetched now and refused, and how clients
+    /// are led here; `/status.json` says the same to programs, as does `pkgcache status`.
+    /// `/healthz` says `ok`, `/metrics` has counts, sizes and times in the text form of
+    /// Prometheus (examples/grafana has a board). All of these are for whoever may use the
+    /// cache; URLs that need credentials are only counted, and queries are left out. Upstreams
+    /// with TLS are checked against the system's authorities, or those in `SSL_CERT_FILE`.
     ///
     /// SIGTERM (and Ctrl-C) ends it: no new connections are taken, idle ones are closed, and the
     /// others end with their answers. A connection on which nothing moves for `drain-time` (30s) is
@@ -229,6 +234,13 @@ enum Job {
     /// Who wrote the file says what stands under which URL: import only what you trust as much as
     /// the upstreams. Signatures of apt and dnf are checked again with a mount's `keyring`.
     Import(ImportArgs),
+    /// Say what a running cache holds and does
+    ///
+    /// Asks the server for what its page at `/` shows: what is stored by ecosystem, hits and
+    /// what they saved, fetches under way, the age of indexes, what nobody vouches for, what
+    /// could not be served. With `--json`, all of it as one object, as at `/status.json`. Fails
+    /// where no cache answers.
+    Status(StatusArgs),
     /// Fetch what lock files name, so that clients install it with the upstreams gone
     ///
     /// Reads Cargo.lock, package-lock.json, pnpm-lock.yaml, yarn.lock (1 and later), requirements
@@ -563,6 +575,10 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
         Job::Why { url } => {
             let config = doors::completed(set()?, &environment, &mut |_| {})?.config(&environment.folder)?;
             process::why(config, Store::open(&store)?, url, &mut console)?
+        }
+        Job::Status(args) => {
+            let config = set()?.config(&environment.folder)?;
+            status::status(args, &config, &environment, &mut console)?
         }
         Job::Verify => commands::verify(&Store::open(&store)?.packages(), &mut console)?,
     })

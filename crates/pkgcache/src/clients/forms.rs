@@ -73,6 +73,26 @@ fn in_form(here: &Here, pointers: Pointers, form: Form) -> Written {
     }
 }
 
+/// The same for people, each client by itself: what a shell is told, and what files are.
+pub(crate) fn by_client(here: &Here) -> Vec<Piece> {
+    let pointers = here.pointers();
+    let mut all: Vec<Piece> = Vec::new();
+    for it in pointers.variables.iter().filter(|it| is_plain(&it.name)) {
+        let line = format!("export {}={}\n", it.name, quoted(&it.value));
+        match all.last_mut().filter(|last| last.client == it.client) {
+            Some(last) => last.text.push_str(&line),
+            None => all.push(Piece { client: it.client, place: "in a shell".to_owned(), text: line }),
+        }
+    }
+    all.extend(pieces(here, &pointers));
+    let engines = [("podman, skopeo, buildah", Form::Podman), ("containerd", Form::Containerd)];
+    for (client, form) in engines.into_iter().filter(|_| !here.registries.is_empty()) {
+        let place = "see the first lines".to_owned();
+        all.push(Piece { client, place, text: write(here, form).text });
+    }
+    all
+}
+
 /// Whether shells have variables of this name.
 fn is_plain(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')

@@ -58,7 +58,8 @@ impl Plan {
     pub fn of(found: Found) -> Self {
         let (registries, indexes): (Vec<_>, Vec<_>) =
             found.indexes.into_iter().partition(|index| index.ecosystem == Ecosystem::Oci);
-        let mut taken: BTreeSet<String> = ["v2", "healthz", "metrics"].map(str::to_owned).into();
+        let mut taken: BTreeSet<String> =
+            ["v2", "healthz", "metrics", "status", "status.json"].map(str::to_owned).into();
         let mut mounts: Vec<_> = merged(indexes)
             .into_iter()
             .map(|index| Named { name: name(&index, &mut taken), index })

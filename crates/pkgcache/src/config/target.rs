@@ -195,7 +195,7 @@ fn by_looks(config: &Config, url: &Uri) -> Known {
 }
 
 /// The path of a URL below another one, if it lies there.
-fn path_below(upstream: &Uri, url: &Uri) -> Option<String> {
+pub(crate) fn path_below(upstream: &Uri, url: &Uri) -> Option<String> {
     let base = normal(upstream)?;
     let same = base.scheme() == url.scheme() && base.authority() == url.authority();
     let rest = url.path().strip_prefix(base.path().trim_end_matches('/')).filter(|_| same)?;

@@ -220,7 +220,7 @@ impl Ecosystem {
     ];
 
     /// The one of this name.
-    fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.name() == name)
     }
 

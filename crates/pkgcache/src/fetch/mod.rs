@@ -436,7 +436,7 @@ mod tests {
             let lease = writer.finish(None).unwrap();
             let answer = Answer::new(StatusCode::OK, &HeaderMap::new(), &HeaderMap::new(), times);
             let response = answer.to_stored(lease.digest(), lease.size());
-            let (flight, _) = cache.flights.join(key.digest(), key.digest());
+            let (flight, _) = cache.flights.join(key.digest(), key.digest(), &key.url);
             if doubted {
                 cache.flights.doubt(&key.digest());
                 cache.shelf.forget(&key);

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::body::Frame;
@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::observe::access_log::AccessLog;
+use crate::observe::latency::Latency;
 use crate::observe::record::{Note, Recorder};
 use crate::observe::uses::{Uses, Wanted};
 
@@ -54,7 +55,8 @@ impl Result {
     }
 }
 
-const RESULTS: [(Result, &str); 10] = [
+/// All of them, and the words for them.
+pub(crate) const RESULTS: [(Result, &str); 10] = [
     (Result::Hit, "hit"),
     (Result::Revalidated, "revalidated"),
     (Result::Stale, "stale"),
@@ -86,6 +88,10 @@ pub(crate) struct Counts {
     pub(crate) mismatches: AtomicU64,
     /// Bodies that could not be stored.
     pub(crate) unstored: AtomicU64,
+    /// Bytes that came from clients through tunnels.
+    pub(crate) tunnel_received: AtomicU64,
+    /// How long answers took.
+    pub(crate) latencies: [Latency; RESULTS.len()],
     /// Connections of clients, now.
     pub(crate) connections: AtomicU64,
     /// Connections that were refused.
@@ -146,8 +152,11 @@ impl Counts {
         sum
     }
 
-    fn note(&self, result: Result, bytes: u64) {
+    fn note(&self, result: Result, bytes: u64, took: Duration) {
         let place = result as usize;
+        if let Some(latency) = self.latencies.get(place) {
+            latency.note(took);
+        }
         if let (Some(requests), Some(sum)) = (self.requests.get(place), self.bytes.get(place)) {
             add(requests, 1);
             add(sum, bytes);
@@ -189,6 +198,12 @@ impl Counts {
             ),
             ("damaged_total", "counter", "Stored bodies found damaged.", &self.damaged),
             ("mismatches_total", "counter", "Bodies unlike their announced digest.", &self.mismatches),
+            (
+                "tunnel_received_bytes_total",
+                "counter",
+                "Bytes from clients through tunnels.",
+                &self.tunnel_received,
+            ),
             ("unstored_total", "counter", "Bodies that could not be stored.", &self.unstored),
             ("remote_bytes_total", "counter", "Bytes of bodies from the remote.", &self.remote_bytes),
             ("remote_wrong_total", "counter", "What was wrong in the remote.", &self.remote_wrong),
@@ -202,11 +217,17 @@ impl Counts {
             family(&mut text, name, kind, help);
             let _ = writeln!(text, "pkgcache_{name} {}", get(counter));
         }
+        family(&mut text, "request_seconds", "histogram", "From a request's head to the end of its answer.");
+        for ((_, name), latency) in RESULTS.iter().zip(&self.latencies) {
+            latency.write(&mut text, "request_seconds", &format!("result=\"{name}\""));
+        }
+        self.uses.write(&mut text);
         text
     }
 }
 
-fn family(text: &mut String, name: &str, kind: &str, help: &str) {
+/// Begins a family of numbers in the text form of Prometheus.
+pub(crate) fn family(text: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(text, "# HELP pkgcache_{name} {help}\n# TYPE pkgcache_{name} {kind}");
 }
 
@@ -222,6 +243,7 @@ pub(crate) struct Meter {
     wanted: Option<Arc<Wanted>>,
     /// Who takes notes, and of what.
     record: Option<(Arc<Recorder>, Option<Box<Note>>)>,
+    began: Instant,
     _busy: Busy,
 }
 
@@ -281,10 +303,16 @@ impl Line {
 }
 
 impl Meter {
-    /// For a response that is about to be sent; `busy` is dropped when that is done.
+    /// For a response that is about to be sent to a request that came at `began`; `busy` is dropped
+    /// when that is done.
     #[must_use]
-    pub(crate) fn new(counts: Arc<Counts>, result: Result, line: Option<Box<Line>>, busy: Busy) -> Self {
-        Self { counts, result, bytes: 0, whole: false, line, wanted: None, record: None, _busy: busy }
+    pub(crate) fn new(
+        counts: Arc<Counts>,
+        result: Result,
+        line: Option<Box<Line>>,
+        (busy, began): (Busy, Instant),
+    ) -> Self {
+        Self { counts, result, bytes: 0, whole: false, line, wanted: None, record: None, began, _busy: busy }
     }
 
     /// Has it counted for what it is of.
@@ -317,6 +345,7 @@ impl Meter {
 
     /// So many bytes came from the client.
     pub(crate) fn receive(&mut self, bytes: u64) {
+        add(&self.counts.tunnel_received, bytes);
         if let Some(line) = &mut self.line {
             line.received = Some(bytes);
         }
@@ -330,7 +359,7 @@ impl Meter {
 
 impl Drop for Meter {
     fn drop(&mut self) {
-        self.counts.note(self.result, self.bytes);
+        self.counts.note(self.result, self.bytes, self.began.elapsed());
         if let Some(wanted) = self.wanted.take() {
             self.counts.uses.note(&wanted, self.result, self.bytes);
         }
@@ -354,11 +383,15 @@ mod tests {
     #[test]
     fn the_text_has_each_family_once() {
         let counts = Counts::default();
-        drop(Meter::new(Arc::new(Counts::default()), Result::Hit, None, Busy::default()));
-        counts.note(Result::Hit, 10);
+        drop(Meter::new(Arc::new(Counts::default()), Result::Hit, None, (Busy::default(), Instant::now())));
+        counts.note(Result::Hit, 10, Duration::from_millis(3));
         let text = counts.to_text();
         assert!(text.contains("pkgcache_requests_total{result=\"hit\"} 1\n"), "{text}");
         assert!(text.contains("pkgcache_sent_bytes_total{result=\"hit\"} 10\n"));
+        assert!(text.contains("pkgcache_request_seconds_bucket{result=\"hit\",le=\"0.001\"} 0\n"));
+        assert!(text.contains("pkgcache_request_seconds_bucket{result=\"hit\",le=\"0.005\"} 1\n"));
+        assert!(text.contains("pkgcache_request_seconds_bucket{result=\"hit\",le=\"+Inf\"} 1\n"));
+        assert!(text.contains("pkgcache_request_seconds_sum{result=\"hit\"} 0.003\n"));
         let mut families: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
         let count = families.len();
         families.sort_unstable();

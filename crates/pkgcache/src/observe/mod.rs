@@ -3,8 +3,12 @@
 //! Deliberately absent: any influence on what is answered; messages (`outside`).
 
 pub(crate) mod access_log;
+mod latency;
 pub(crate) mod meter;
 pub(crate) mod record;
 pub(crate) mod refusals;
 pub(crate) mod trace;
 pub(crate) mod uses;
+
+/// The name that this tool has in events.
+pub(crate) const TOOL: &str = "pkgcache";

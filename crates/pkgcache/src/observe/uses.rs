@@ -3,6 +3,7 @@
 //! Bounded: of very many entries in one minute, some are only counted, as `meter` counts all.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +15,9 @@ use crate::observe::meter::{self, Sum};
 const MOST: usize = 16_384;
 /// So many ecosystems with sources are told apart between two looks.
 const MOST_ORIGINS: usize = 64;
+
+/// Numbers of a tally, by the words for what they are of.
+type OfTally = fn(&Tally) -> [(&'static str, u64); 2];
 
 /// What a request is for.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,9 +54,12 @@ pub(crate) struct Tally {
     pub(crate) new: Downloads,
 }
 
-/// What was asked for since the last look.
+/// What was asked for since the last look, and where from before that.
 #[derive(Debug, Default)]
-pub(crate) struct Uses(Mutex<HashMap<PackageId, (Arc<Wanted>, Tally)>>);
+pub(crate) struct Uses {
+    fresh: Mutex<HashMap<PackageId, (Arc<Wanted>, Tally)>>,
+    before: Mutex<BTreeMap<Origin, Tally>>,
+}
 
 impl Wanted {
     /// What is stored under this key, or would be.
@@ -81,7 +88,7 @@ impl Tally {
 
 impl Uses {
     fn lock(&self) -> MutexGuard<'_, HashMap<PackageId, (Arc<Wanted>, Tally)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change(&self, wanted: &Arc<Wanted>, change: impl FnOnce(&mut Tally)) {
@@ -115,19 +122,67 @@ impl Uses {
 
     /// All that was noted since this was called last.
     pub(crate) fn take(&self) -> Taken {
+        // Whoever asks for the sums meanwhile waits: they never go back.
+        let mut before = self.before();
         let all = std::mem::take(&mut *self.lock());
         let mut taken = Taken::default();
         for (id, (wanted, tally)) in all {
             taken.entries.insert(id, tally);
-            let known = taken.origins.len();
-            match taken.origins.get_mut(&wanted.origin) {
-                Some(sum) => sum.add(&tally),
-                None if known < MOST_ORIGINS => drop(taken.origins.insert(wanted.origin.clone(), tally)),
-                None => {}
-            }
+            add_to(&mut taken.origins, &wanted.origin, &tally);
         }
+        taken.origins.iter().for_each(|(origin, tally)| add_to(&mut before, origin, tally));
         taken
     }
+
+    fn before(&self) -> MutexGuard<'_, BTreeMap<Origin, Tally>> {
+        self.before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The sums since the start, by ecosystem and source, in the text form of Prometheus. Of very
+    /// many sources, those that came first are told.
+    pub(crate) fn write(&self, text: &mut String) {
+        let before = self.before();
+        let mut all = before.clone();
+        for (wanted, tally) in self.lock().values() {
+            add_to(&mut all, &wanted.origin, tally);
+        }
+        drop(before);
+        let families: [(&str, &str, OfTally); 2] = [
+            ("origin_requests_total", "Requests by ecosystem and source.", |it| {
+                [("hit", it.hits.count), ("miss", it.misses.count)]
+            }),
+            ("origin_bytes_total", "Bytes of bodies sent, by ecosystem and source.", |it| {
+                [("hit", it.hits.bytes), ("miss", it.misses.bytes)]
+            }),
+        ];
+        for (name, help, values) in families {
+            meter::family(text, name, "counter", help);
+            for (Origin { ecosystem, source }, tally) in &all {
+                for (result, value) in values(tally) {
+                    // A string takes all that is written to it.
+                    let _ = writeln!(
+                        text,
+                        "pkgcache_{name}{{ecosystem=\"{ecosystem}\",source=\"{}\",result=\"{result}\"}} {value}",
+                        label(source)
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn add_to(sums: &mut BTreeMap<Origin, Tally>, origin: &Origin, tally: &Tally) {
+    let known = sums.len();
+    match sums.get_mut(origin) {
+        Some(sum) => sum.add(tally),
+        None if known < MOST_ORIGINS => drop(sums.insert(origin.clone(), *tally)),
+        None => {}
+    }
+}
+
+/// A label's value, as it may stand between quotes.
+fn label(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 /// What was noted in some time.
@@ -160,6 +215,22 @@ mod tests {
         let sum = taken.origins[&a.origin];
         assert_eq!((sum.hits, sum.downloads.bytes), (Sum { count: 2, bytes: 15 }, 12));
         assert_eq!(uses.take(), Taken::default());
+    }
+
+    #[test]
+    fn sums_of_sources_grow_and_stay() {
+        let (uses, mut texts) = (Uses::default(), Vec::new());
+        uses.note(&wanted("one", "a"), meter::Result::Hit, 10);
+        for _ in 0..2 {
+            let mut text = String::new();
+            uses.write(&mut text);
+            texts.push(text);
+            uses.take();
+        }
+        assert_eq!(texts[0], texts[1]);
+        let line = "pkgcache_origin_bytes_total{ecosystem=\"npm\",source=\"one\",result=\"hit\"} 10\n";
+        assert!(texts[0].contains(line), "{}", texts[0]);
+        assert_eq!(label("a\"b\\c\n"), "a\\\"b\\\\c\\n");
     }
 
     #[test]

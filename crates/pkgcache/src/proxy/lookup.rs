@@ -345,11 +345,17 @@ impl Lookup {
         PackageKey { scope: None, ..self.key.clone() }.digest()
     }
 
+    /// What is asked for, for all to see: of what may belong to a client alone, where it is from.
+    fn label(&self) -> &str {
+        let is_private = self.key.scope.is_some() || self.headers.contains_key(AUTHORIZATION);
+        if is_private { &self.key.source } else { &self.key.url }
+    }
+
     /// Starts a fetch unless there is one. `stored` is what the upstream is asked about, `seen`
     /// what was found in the store before.
     fn fetch(&self, cache: &Arc<Cache>, stored: Option<&Shelved>, seen: Option<&Shelved>) -> Boarding {
         let key = self.flight_key();
-        let (flight, leads) = cache.flights.join(key, self.shared());
+        let (flight, leads) = cache.flights.join(key, self.shared(), self.label());
         let early = flight.is_asking();
         // The fetch that this request would have joined may have ended since it looked.
         if leads && self.is_stored_since(cache, seen) {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Response, StatusCode};
 use hyper::body::Incoming;
@@ -99,6 +99,9 @@ pub(crate) struct Flight {
     /// The key of what is fetched, whichever client asks.
     shared: Digest,
     doubted: AtomicBool,
+    /// What is fetched, for people.
+    label: String,
+    began: Instant,
 }
 
 /// All fetches under way.
@@ -110,9 +113,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Flight {
-    fn new(shared: Digest) -> Arc<Self> {
+    fn new(shared: Digest, label: String) -> Arc<Self> {
         Arc::new(Self {
             shared,
+            label,
+            began: Instant::now(),
             stage: watch::Sender::new(Stage::Asking),
             private: Mutex::default(),
             doubted: AtomicBool::new(false),
@@ -136,6 +141,16 @@ impl Flight {
     #[cfg(test)]
     pub(crate) fn stage(&self) -> Stage {
         self.stage.borrow().clone()
+    }
+
+    /// What is fetched, for people.
+    pub(crate) fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// When it began.
+    pub(crate) fn began(&self) -> Instant {
+        self.began
     }
 
     /// What is being stored, if it has come so far.
@@ -182,17 +197,24 @@ impl Flight {
 
 impl Flights {
     /// The fetch under this key, and whether it is to be started by the caller: there was none, or
-    /// it broke off. `shared` is the key of what is fetched, whichever client asks.
+    /// it broke off. `shared` is the key of what is fetched, whichever client asks; `label` says
+    /// what that is, for people.
     #[must_use]
-    pub(crate) fn join(&self, key: Digest, shared: Digest) -> (Arc<Flight>, bool) {
+    pub(crate) fn join(&self, key: Digest, shared: Digest, label: &str) -> (Arc<Flight>, bool) {
         let mut flights = lock(&self.0);
         if let Some(flight) = flights.get(&key).filter(|flight| !flight.is_broken()) {
             (Arc::clone(flight), false)
         } else {
-            let flight = Flight::new(shared);
+            let flight = Flight::new(shared, label.to_owned());
             flights.insert(key, Arc::clone(&flight));
             (flight, true)
         }
+    }
+
+    /// All fetches under way.
+    #[must_use]
+    pub(crate) fn all(&self) -> Vec<Arc<Flight>> {
+        lock(&self.0).values().cloned().collect()
     }
 
     /// The fetch under this key, if there is one.
@@ -305,13 +327,13 @@ mod tests {
     fn all_who_ask_meet_in_one_fetch() {
         let flights = Flights::default();
         let (key, shared) = (Digest::of(b"k"), Digest::of(b"s"));
-        let (first, leads) = flights.join(key, shared);
+        let (first, leads) = flights.join(key, shared, "");
         assert!(leads);
-        let (second, leads) = flights.join(key, shared);
+        let (second, leads) = flights.join(key, shared, "");
         assert!(!leads && Arc::ptr_eq(&first, &second));
         flights.doubt(&shared);
         assert!(first.is_doubted() && flights.count() == 0);
-        let (third, leads) = flights.join(key, shared);
+        let (third, leads) = flights.join(key, shared, "");
         assert!(leads && !third.is_doubted());
         flights.leave(&key, &first);
         assert_eq!(flights.count(), 1, "another fetch was ended");
@@ -323,11 +345,11 @@ mod tests {
     async fn the_end_of_a_fetch_is_waited_for_and_not_that_of_the_next() {
         let flights = Flights::default();
         let key = Digest::of(b"k");
-        let (flight, _) = flights.join(key, key);
+        let (flight, _) = flights.join(key, key, "");
         let mut waits = pin!(flights.gone(&key));
         assert!(poll_fn(|context| Poll::Ready(waits.as_mut().poll(context).is_pending())).await);
         flights.leave(&key, &flight);
-        let (_next, leads) = flights.join(key, key);
+        let (_next, leads) = flights.join(key, key, "");
         assert!(leads);
         waits.await;
     }
@@ -336,7 +358,7 @@ mod tests {
     async fn what_has_come_whole_is_waited_for_and_nothing_else() {
         let flights = Flights::default();
         let (key, shared) = (Digest::of(b"k"), Digest::of(b"s"));
-        let (flight, _) = flights.join(key, shared);
+        let (flight, _) = flights.join(key, shared, "");
         assert!(!flights.stored(&shared).await, "the answer has not come");
         let (told, progress) = watch::channel(Progress::default());
         let times = Times { requested: 0, received: 0 };

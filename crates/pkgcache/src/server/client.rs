@@ -14,9 +14,11 @@ use crate::config::Config;
 use crate::config::target::{NoTarget, Target, may_reach, registry_path, target_for};
 use crate::ecosystem::Package;
 use crate::ecosystem::ruling::{Freshness, Ruling};
+use crate::error::explained;
 use crate::index::{self, Plan, login};
 use crate::observe::meter::{self, Line, Meter, Turn, add};
 use crate::observe::record::{MadeFrom, Note, Visit};
+use crate::observe::refusals::without_queries;
 use crate::observe::uses::Wanted;
 use crate::proxy::lookup::{Handled, Lookup, UPSTREAM_FAILED};
 use crate::proxy::tunnel;
@@ -25,19 +27,49 @@ use crate::response::location;
 use crate::response::reply::{Reason, for_yarn_classic, is_yarn_classic, own};
 use crate::rules::cache_status::{CACHE_STATUS, CacheStatus, Forward};
 use crate::rules::{hop, max_forwards};
-use crate::server::hit;
 use crate::server::short_path::ShortAnswer;
 use crate::server::simple_request::SimpleRequest;
+use crate::server::{hit, look};
+use crate::status::{self, Status};
 use crate::wire::guard::{Draining, Refused, Wire, stands_in};
 use crate::wire::peer::Peer;
 use crate::wire::seat::Seat;
 
 const HEALTH: &str = "/healthz";
 const METRICS: &str = "/metrics";
+const STATUS: &str = "/status";
+const STATUS_JSON: &str = "/status.json";
 
 /// Whether this is asked of the program itself.
-pub(crate) fn is_own(url: &Uri) -> bool {
-    url.authority().is_none() && matches!(url.path(), HEALTH | METRICS)
+pub(crate) fn is_own(config: &Config, url: &Uri) -> bool {
+    url.authority().is_none()
+        && match url.path() {
+            HEALTH | METRICS | STATUS | STATUS_JSON => true,
+            // An upstream that is mounted there has pages of its own.
+            "/" => config.upstreams.iter().all(|it| !it.name.is_empty()),
+            _ => false,
+        }
+}
+
+/// An answer of this program's own that is more than a word.
+fn of_kind(kind: &'static str, text: impl Into<String>) -> Response<Body> {
+    let mut response = own(StatusCode::OK, text, None);
+    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
+    response
+}
+
+/// The page about this program. It needs nothing but itself, and no other page may show it.
+fn page(status: &Status) -> Response<Body> {
+    let mut response = of_kind("text/html; charset=utf-8", status::page::html(status));
+    let rules = [
+        ("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+    ];
+    let rules = rules
+        .map(|(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value)));
+    response.headers_mut().extend(rules);
+    response
 }
 
 /// The answer to an OPTIONS that is for this proxy: what it does for any URL.
@@ -99,11 +131,12 @@ impl Client {
 
     /// Answers a request.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        let busy = Arc::clone(&self.busy);
+        let (busy, began) = (Arc::clone(&self.busy), Instant::now());
         let refused = stands_in(request.headers()).then(|| self.wire.refused()).flatten();
         let mut line = self.line(request.method(), request.uri());
         let (old, asked) = (request.version() == http::Version::HTTP_10, request.uri().clone());
         let is_classic = is_yarn_classic(request.headers());
+        let is_private = request.headers().contains_key(http::header::AUTHORIZATION);
         let (slot, refused) = (tunnel::Slot::default(), refused.as_ref());
         let (mut response, result) = match refused {
             Some(Refused { refusal, .. }) => self.refuse(refusal.status, refusal.reason),
@@ -119,14 +152,15 @@ impl Client {
             // A query may be a signature that gives access.
             let asked = asked.to_string();
             let place = asked.split('?').next().unwrap_or_default();
-            let reason = reason.replace(&asked, place);
+            let reason = without_queries(&reason.replace(&asked, place));
             if is_classic {
                 response = for_yarn_classic(response, &reason);
             }
             if let Some(line) = &mut line {
                 line.reason = Some(reason.clone());
             }
-            self.cache.refusals.note(if names_it { reason } else { format!("{place}: {reason}") });
+            let reason = if names_it { reason } else { format!("{place}: {reason}") };
+            self.cache.refusals.note(reason, is_private);
         }
         if let (Some(line), Some(refused)) = (&mut line, refused) {
             line.show(&refused.line);
@@ -141,7 +175,7 @@ impl Client {
         let note = self.noted(&mut response);
         let wanted = note.as_ref().filter(|note| !note.is_absent()).map(|note| Wanted::of(&note.key));
         let busy = (busy, turn);
-        let mut meter = Meter::new(Arc::clone(&self.cache.counts), result, line, busy).of(wanted);
+        let mut meter = Meter::new(Arc::clone(&self.cache.counts), result, line, (busy, began)).of(wanted);
         if let Some(visit) = &self.visit {
             meter = meter.noted_by(&visit.recorder, note);
         }
@@ -161,7 +195,7 @@ impl Client {
 
     /// Answers a request on the short way, if that leads there.
     pub(crate) fn quick(&self, plain: &SimpleRequest<'_>) -> Option<ShortAnswer> {
-        let config = self.cache.config();
+        let (config, began) = (self.cache.config(), Instant::now());
         // A record names what vouches for a file as well, at which the short way does not look.
         if self.is_crowded || self.visit.is_some() || !config.clients.let_in(&self.peer) {
             return None;
@@ -175,7 +209,7 @@ impl Client {
             line
         });
         let busy = (Arc::clone(&self.busy), None);
-        let meter = Meter::new(Arc::clone(&self.cache.counts), meter::Result::Hit, line, busy);
+        let meter = Meter::new(Arc::clone(&self.cache.counts), meter::Result::Hit, line, (busy, began));
         let meter = meter.of((!plain.head_only).then(|| Arc::clone(&hit.place.spot.wanted)));
         add(&self.cache.counts.quick, 1);
         let end = if plain.head_only { 0 } else { hit.size };
@@ -248,7 +282,7 @@ impl Client {
                 tunnel::connect(&self.cache, &config, request, self.end(slot)).await
             }
             Method::TRACE => self.refuse(405, "TRACE is not answered"),
-            _ => match self.own(&request) {
+            _ => match self.own(&config, &request).await {
                 Some(response) => (response, meter::Result::Own),
                 None => self.challenging(config, request).await,
             },
@@ -315,17 +349,22 @@ impl Client {
     }
 
     /// What this program says of itself.
-    fn own(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
-        if !(matches!(*request.method(), Method::GET | Method::HEAD) && is_own(request.uri())) {
+    async fn own(&self, config: &Config, request: &Request<Incoming>) -> Option<Response<Body>> {
+        if !(matches!(*request.method(), Method::GET | Method::HEAD) && is_own(config, request.uri())) {
             return None;
         }
-        if request.uri().path() == HEALTH {
-            return Some(own(StatusCode::OK, "ok", None));
-        }
-        let mut response = own(StatusCode::OK, self.cache.counts.to_text().trim_end(), None);
-        let kind = http::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-        response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
-        Some(response)
+        Some(match request.uri().path() {
+            HEALTH => own(StatusCode::OK, "ok", None),
+            METRICS => {
+                let text = self.cache.counts.to_text() + &look::sizes(&self.cache);
+                of_kind("text/plain; version=0.0.4; charset=utf-8", text.trim_end())
+            }
+            path => match look::look(&self.cache, request.headers()).await {
+                Ok(status) if path == STATUS_JSON => of_kind("application/json", status.to_json()),
+                Ok(status) => page(&status),
+                Err(error) => own(StatusCode::INTERNAL_SERVER_ERROR, explained(&error), None),
+            },
+        })
     }
 
     /// The answer to a request whose upstream would send the whole of what has to be compared

@@ -9,10 +9,9 @@ use storekit::events::{Event, Kind};
 
 use crate::cache::Cache;
 use crate::error::explained;
+use crate::observe::TOOL;
 use crate::observe::meter::{Counts, Result, Sum, get};
 use crate::observe::uses::{Downloads, Origin, Taken, Tally};
-
-const TOOL: &str = "pkgcache";
 
 /// What was counted since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -70,7 +70,7 @@ pub(crate) fn find(cache: &Cache, config: &Arc<Config>, plain: &SimpleRequest<'_
 
 /// Where the answer would be stored, if it may be asked for here.
 fn place(cache: &Cache, config: &Arc<Config>, text: &str) -> Option<Arc<Place>> {
-    let url = text.parse::<Uri>().ok().filter(|url| !is_own(url))?;
+    let url = text.parse::<Uri>().ok().filter(|url| !is_own(config, url))?;
     // What a package client asks for takes more than a look, the first time.
     let target = target(config, &url).ok().filter(|target| !index::knows(target))?;
     let spot = cache.shelf.spot(cache::key(&target, &HeaderMap::new()));

@@ -10,6 +10,7 @@ pub(crate) mod entrance;
 pub(crate) mod event_counts;
 pub(crate) mod hit;
 pub(crate) mod listener;
+mod look;
 pub(crate) mod short_path;
 pub(crate) mod simple_request;
 

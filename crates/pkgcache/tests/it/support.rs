@@ -172,7 +172,7 @@ impl Proxy {
     pub(crate) fn metric(&self, name: &str) -> u64 {
         let metrics = self.get("/metrics");
         let value = metrics.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.unwrap().parse().unwrap()
+        value.unwrap_or_else(|| panic!("{name}: {}", metrics.text())).parse().unwrap()
     }
 }
 

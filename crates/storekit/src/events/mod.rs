@@ -5,6 +5,7 @@
 //! bounded: what says the same is rolled up (`rolled`), the oldest days go, and a day that has very
 //! much to say loses what comes at its end.
 
+pub mod rates;
 mod rolled;
 
 use std::collections::BTreeSet;

@@ -12,6 +12,7 @@ pub mod entry;
 mod id;
 pub mod index;
 mod needed;
+mod overview;
 
 use std::fs::{self, File};
 use std::io;

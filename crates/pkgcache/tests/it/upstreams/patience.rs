@@ -320,5 +320,6 @@ fn a_tunnel_is_counted_with_what_went_through_it() {
     let found = (&line["result"], &line["bytes"], &line["received"], &line["whole"]);
     assert_eq!(found, (&"tunnel".into(), &8.into(), &8.into(), &true.into()));
     assert!(line["seconds"].as_f64().unwrap() >= 0.05, "{line}");
-    assert!(proxy.get("/metrics").text().contains("sent_bytes_total{result=\"tunnel\"} 8\n"));
+    assert_eq!(proxy.metric("pkgcache_sent_bytes_total{result=\"tunnel\"}"), 8);
+    assert_eq!(proxy.metric("pkgcache_tunnel_received_bytes_total"), 8);
 }

@@ -4,3 +4,4 @@ mod commands;
 mod listing;
 mod records;
 mod running;
+mod status;

@@ -5,7 +5,8 @@ use std::fmt::Write;
 /// The text as it may stand in the content of an element, or in an attribute between double quotes.
 /// Characters that are not shown, or that turn the direction of what follows, are written as their
 /// numbers.
-pub(super) fn escaped(text: &str) -> String {
+#[must_use]
+pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for char in text.chars() {
         match char {
@@ -31,7 +32,8 @@ fn is_unseen(char: char) -> bool {
 }
 
 /// The beginning of a text, where it is longer than so many characters.
-pub(super) fn cut(text: &str, most: usize) -> String {
+#[must_use]
+pub fn cut(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();
     }

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::events::{Event, Kind};
 use serde::Serialize;
-use storekit::{Event, Kind};
 
 /// The bytes a second with which packages come, where nothing was measured.
 pub const ASSUMED: f64 = 10_000_000.0;
