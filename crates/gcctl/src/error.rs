@@ -53,27 +53,25 @@ pub enum Error {
     )]
     BadEnginePlan { reason: String },
     /// A limit without a unit.
-    #[error(
-        "`{limit}` is {size}, written without a unit: was one forgotten? It would delete {lost} for good"
-    )]
+    #[error("`{limit}` is {size}, written without a unit: was one forgotten? It would {takes}")]
     #[diagnostic(
         code(gcctl::no_unit),
         help(
-            "nothing was removed; write a unit, such as `10GB`, or `{size}` if that is meant; `--force` takes it as it stands"
+            "nothing was removed for it; write a unit, such as `10GB`, or `{size}` if that is meant; `--force` takes it as it stands"
         )
     )]
     NoUnit {
         limit: String,
         size: ByteSize,
-        /// What would be lost for good.
-        lost: String,
+        /// What it would do.
+        takes: String,
     },
     /// A limit of bytes that would take most of what is stored.
     #[error("`{limit}` would delete {lost} for good")]
     #[diagnostic(
         code(gcctl::too_much),
         help(
-            "nothing was removed; `--force` deletes them; `gcctl pin KEY` keeps an image whatever the limits are; `gcctl plan` with the same limits shows what would go"
+            "nothing was removed for it; `--force` deletes them; `gcctl pin KEY` keeps an image whatever the limits are; `gcctl plan` with the same limits shows what would go"
         )
     )]
     TooMuch {
@@ -134,9 +132,16 @@ pub enum Error {
     #[error("`max-size` of `{path}` would delete {lost} for good")]
     #[diagnostic(
         code(gcctl::extra_too_much),
-        help("nothing was removed; `--force` deletes them; `gcctl plan` shows what would go")
+        help("nothing was removed for it; `--force` deletes them; `gcctl plan` shows what would go")
     )]
     ExtraTooMuch { path: Utf8PathBuf, lost: String },
+    /// A report as JSON.
+    #[error("`report` writes a page of HTML, and knows no `--json`")]
+    #[diagnostic(
+        code(gcctl::no_json),
+        help("`gcctl df`, `plan`, `limits`, `stats` and `ls` print its numbers with `--json`")
+    )]
+    NoJson,
     /// A list of another place that cannot be understood.
     #[error("line {line} of the list cannot be understood: {reason}")]
     #[diagnostic(code(gcctl::bad_listing), help("`imgtar ls --tier PLACE --json` prints what is read here"))]

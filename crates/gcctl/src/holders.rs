@@ -47,6 +47,13 @@ impl Holders {
         alone.map(|(digest, _)| digest)
     }
 
+    /// What nothing would need without something that needs these, a digest once for each need.
+    pub fn would_release<'a>(&self, needed: impl Iterator<Item = &'a Digest>) -> Vec<Digest> {
+        let mut taken: DigestMap<usize> = DigestMap::default();
+        needed.for_each(|digest| *taken.entry(*digest).or_default() += 1);
+        taken.into_iter().filter(|(digest, count)| self.count(digest) == *count).map(|it| it.0).collect()
+    }
+
     /// Takes something away that needs these. Returns what nothing needs after that.
     pub fn release_all(&mut self, needed: &[Digest]) -> Vec<Digest> {
         let mut idle = Vec::new();

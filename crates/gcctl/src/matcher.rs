@@ -1,7 +1,6 @@
 //! Which images and packages a limit of some things is about.
 
 use globset::GlobMatcher;
-use storekit::Remark;
 use toolkit::tables::{Kind, Selector};
 
 use crate::limits::scoped::pattern;
@@ -46,13 +45,13 @@ impl<'a> Matcher<'a> {
         self.of.kind != Kind::Packages
     }
 
-    /// Whether the image is meant: by its name in larder.toml, a name that a load restores, or its
-    /// key.
+    /// Whether the image is meant: by its name in larder.toml, a name that a load restores, with
+    /// its tag or without, or its key.
     #[must_use]
     pub fn takes_image(&self, image: &Image) -> bool {
         let kind = if image.is_disk { Kind::Disks } else { Kind::Images };
-        let own = image.origin.image.iter().map(Remark::as_str);
-        let names = own.chain(image.names.iter().map(String::as_str)).chain([image.key.as_str()]);
+        let full = image.names.iter().map(String::as_str);
+        let names = image.all_names().chain(full).chain([image.key.as_str()]);
         self.of.kind == kind && self.is_named(names)
     }
 

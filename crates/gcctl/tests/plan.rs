@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use gcctl::Limits;
 use gcctl::limits::{Part, Why};
-use gcctl::plan::{self, Clean, Left, Plan};
+use gcctl::plan::{self, Clean, Holds, Left, Plan};
 use gcctl::snapshot::{Image, Removed, Snapshot};
 use jiff::{SignedDuration, Timestamp};
 use storekit::{Digest, Origin};
@@ -192,14 +192,25 @@ fn a_limit_that_cannot_be_met_takes_only_what_is_not_the_newest_of_a_name() {
     check(&NAMED, "size=0", "bare tool old new both", &[]);
     // Free space takes the newest of no name, though the store has it.
     check(&NAMED, "free=1038", "bare old new", &[]);
-    check(&NAMED, "free=1039", "old new", &[Why::MinFree]);
-    check(&NAMED, "free=1180", "old new", &[Why::MinFree]);
+    check(&NAMED, "free=1039", "bare old new", &[Why::MinFree]);
+    check(&NAMED, "free=1180", "bare old new", &[Why::MinFree]);
     check(&NAMED, "free=1180 reserved=0", "bare tool old new both", &[]);
-    check(&NAMED, "free=1181", "old new", &[Why::MinFree]);
-    check(&NAMED, "free=18EB", "old new", &[Why::MinFree]);
+    check(&NAMED, "free=1181", "bare old new", &[Why::MinFree]);
+    check(&NAMED, "free=18EB", "bare old new", &[Why::MinFree]);
     check(&["a! 1 0 x:100", "b 2 0 @b:1 x:100 b1:5"], "size=50", "", &[Why::MaxSize]);
     check(&["a! 1 0 @b:1 x:100", "b 2 0 @b:1 x:100 b1:5"], "size=50", "b", &[Why::MaxSize]);
-    check(&THREE, "free=1164", "", &[Why::MinFree]);
+    // What has no name is the newest of none.
+    check(&THREE, "free=1164", "c b a", &[Why::MinFree]);
+    check(&["a! 1 0 x:100", "b 2 0 x:100 b1:5", "c 3 0 x:100 c1:5"], "size=50", "c b", &[Why::MaxSize]);
+}
+
+#[test]
+fn tags_are_of_one_name() {
+    let tags = ["a 1 0 @app:1 a1:9", "b 2 0 @app:2 b1:9", "c 3 0 @host:5000/app:1 c1:9"];
+    check(&tags, "each=1", "b", &[]);
+    check(&tags, "images=0 last=1", "b", &[Why::MaxImages]);
+    check(&tags, "free=18EB", "b", &[Why::MinFree]);
+    check(&tags, "of=kind:images,name:app,max-entries:1", "b", &[]);
 }
 
 #[test]
@@ -211,15 +222,54 @@ fn a_limit_that_can_be_met_is_met_beside_one_that_cannot() {
 #[test]
 fn what_keeps_the_rest_is_told_apart() {
     let images = ["a! 1 0 x:100", "b 2 0 @b:1 x:100 b1:5", "c 3 0 @b:1 x:100 c1:5"];
-    let plan = plan::decide(&store(&images), &limits("free=18EB"));
-    assert_eq!((plan.rest.images, plan.rest.pinned, plan.rest.newest), (2, 1, 1));
-    assert_eq!((plan.rest.writing, plan.rest.bytes), (0, plan.left.bytes));
+    let holds = |limit: &str, why| {
+        let plan = plan::decide(&store(&images), &limits(limit));
+        assert_eq!(plan.rest.bytes, plan.left.bytes);
+        let Holds { pinned, last, newest, .. } = plan.rest.holds[&why];
+        (plan.rest.images, pinned, last, newest)
+    };
+    assert_eq!(holds("free=18EB", Why::MinFree), (2, 1, 0, 1));
+    assert_eq!(holds("size=50", Why::MaxSize), (2, 1, 0, 1));
+    assert_eq!(holds("images=0 last=1", Why::MaxImages), (2, 1, 1, 0));
+    assert_eq!(holds("each=0 last=2", Why::MaxPerImage), (3, 0, 2, 0));
+    // Only what the limit is about.
+    let of = Why::Limit(0, Part::Entries);
+    assert_eq!(holds("last=1 of=kind:images,name:b,max-entries:0", of), (2, 0, 1, 0));
 }
 
 #[track_caller]
 fn objection(images: &[&str], limit: &str, lost: Option<(u64, u64)>) {
     let found = plan::decide(&store(images), &limits(limit)).objection();
-    assert_eq!(found.map(|it| (it.lost, it.of)), lost, "{limit}");
+    assert_eq!(found.map(|it| (it.images.lost, it.images.of)), lost, "{limit}");
+}
+
+/// What goes although a limit is held back, and which those are.
+#[track_caller]
+fn guarded(images: &[&str], limit: &str, goes: &str, held: &[Why], shred: bool) {
+    let (plan, found) = plan::decide(&store(images), &limits(limit)).guarded();
+    let found: Vec<_> = found.iter().map(|it| it.why).collect();
+    assert_eq!((gone(&plan).as_str(), found.as_slice(), plan.shred), (goes, held, shred), "{limit}");
+}
+
+#[test]
+fn what_other_limits_ask_for_goes_though_one_is_held_back() {
+    guarded(&THREE, "size=162B", "c", &[], true);
+    guarded(&THREE, "size=131B", "", &[Why::MaxSize], false);
+    // It alone left no room in the trash.
+    guarded(&THREE, "images=2 size=110B", "c", &[Why::MaxSize], false);
+    guarded(&THREE, "images=1 size=150B", "c b", &[Why::MaxSize], false);
+    guarded(&THREE, "images=2 size=1000 free=18EB", "c", &[Why::MaxSize, Why::MinFree], false);
+    guarded(
+        &THREE,
+        "size=1000 of=kind:images,max-size:10",
+        "",
+        &[Why::MaxSize, Why::Limit(0, Part::Size)],
+        false,
+    );
+    guarded(&SIGNED, "images=3 size=1B", "", &[Why::MaxSize], false);
+    guarded(&THREE, "images=2 free=1163B grace=0s", "c", &[Why::MinFree], true);
+    // The tightest is held back first: what a looser one takes by itself may be little.
+    guarded(&THREE, "size=162B free=1163B", "c", &[Why::MinFree], false);
 }
 
 #[test]
@@ -240,6 +290,7 @@ fn a_limit_of_bytes_that_takes_most_is_objected_to() {
 fn a_small_limit_without_a_unit_is_objected_to_whatever_it_takes() {
     objection(&THREE, "size=10", Some((3, 3)));
     objection(&THREE, "size=163", Some((0, 3)));
+    objection(&APPS, "of=kind:images,max-size:10", Some((3, 5)));
     objection(&[], "free=10", Some((0, 0)));
     objection(&THREE, "free=0", None);
     objection(&THREE, "size=1000000", None);
@@ -293,7 +344,7 @@ fn a_pin_never_goes_and_the_limit_that_it_breaks_is_named() {
     let pinned = ["a! 30 0 base:100 a1:10", "b! 20 0 base:100 b1:20", "c 10 0 base:100 c1:30"];
     check(&pinned, "images=2", "c", &[]);
     check(&pinned, "images=1", "c", &[Why::MaxImages]);
-    check(&pinned, "size=50", "", &[Why::MaxSize]);
+    check(&pinned, "size=50", "c", &[Why::MaxSize]);
     check(&pinned, "age=1h", "c", &[]);
 }
 
@@ -383,8 +434,16 @@ fn nothing_goes_below_the_high_mark_and_then_down_to_the_low_one() {
 fn what_is_reserved_is_collected_by_no_limit_of_bytes() {
     check(&THREE, "size=100 reserved=132", "c", &[Why::MaxSize]);
     check(&THREE, "size=100 reserved=163", "", &[Why::MaxSize]);
-    check(&THREE, "size=100 reserved=5", "c b a", &[]);
-    check(&THREE, "free=1100 reserved=120", "c b", &[Why::MinFree]);
+    // The last would leave nothing.
+    check(&THREE, "size=100 reserved=5", "c b", &[Why::MaxSize]);
+    check(&THREE, "size=100 reserved=0", "c b a", &[]);
+    // What would leave less than is reserved stays, and another goes in its place.
+    check(&THREE, "free=1100 reserved=120", "c a", &[Why::MinFree]);
+    check(&THREE, "size=100 reserved=133", "b", &[Why::MaxSize]);
+    check(&SIGNED, "size=60 reserved=123", "alone c sc", &[Why::MaxSize]);
+    check(&SIGNED, "size=60 reserved=124", "alone", &[Why::MaxSize]);
+    let plan = plan::decide(&store(&THREE), &limits("size=100 reserved=133"));
+    assert_eq!(plan.rest.holds[&Why::MaxSize].reserved, Some(133));
     check(&THREE, "images=0 reserved=163", "c b a", &[]);
 }
 
@@ -442,8 +501,13 @@ fn the_last_age_that_is_about_a_thing_counts() {
 
 #[test]
 fn some_things_keep_the_last_of_each_name() {
-    check(&APPS, "images=0 of=kind:images,keep-last:1", "disk-2 disk-1", &[Why::MaxImages]);
-    check(&APPS, "images=0 of=kind:images,name:app*,keep-last:1", "disk-2 disk-1 web-1", &[Why::MaxImages]);
+    check(&APPS, "images=0 of=kind:images,keep-last:1", "disk-2 disk-1 app-2", &[Why::MaxImages]);
+    check(
+        &APPS,
+        "images=0 of=kind:images,name:app*,keep-last:1",
+        "disk-2 disk-1 web-1 app-2",
+        &[Why::MaxImages],
+    );
 }
 
 #[test]

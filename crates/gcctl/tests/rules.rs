@@ -275,8 +275,11 @@ fn a_tighter_limit_removes_a_superset() {
         for kind in 0..KINDS - 1 {
             let mut looser: Option<BTreeSet<String>> = None;
             for value in [20, 16, 8, 4, 3, 2, 1, 0] {
-                let plan = plan::decide(&snapshot, &limit(kind, value));
-                if plan.unmet.iter().any(|it| it.why.is_of_bytes()) || plan.rest.newest > 0 {
+                let limits = limit(kind, value);
+                let plan = plan::decide(&snapshot, &limits);
+                let low = limits.watermarks().map_or(u64::MAX, |marks| marks.low);
+                let is_above_low = !gone(&plan).is_empty() && plan.left.bytes > low;
+                if is_above_low || plan.unmet.iter().any(|it| it.why.is_of_bytes()) {
                     // One that cannot be met, or a `low` that cannot be reached, keeps the newest
                     // of each name.
                     break;
@@ -287,6 +290,23 @@ fn a_tighter_limit_removes_a_superset() {
             }
         }
     }
+}
+
+#[test]
+fn no_less_is_left_than_is_reserved() {
+    for_each_store(|snapshot, kind, value| {
+        if ![3, 14, 15].contains(&kind) {
+            return;
+        }
+        let limits = Limits { reserved: Some(bytes(100)), ..limit(kind, value) };
+        let plan = plan::decide(snapshot, &limits);
+        let of_bytes = |why| matches!(why, Why::MaxSize | Why::MinFree);
+        let is_for_it = plan.images.iter().any(|it| of_bytes(it.why));
+        if is_for_it || plan.packages.iter().any(|it| of_bytes(it.why)) {
+            let after = carried_out(snapshot, &plan).usage();
+            assert!(after.governed() - after.trash >= 100, "{kind} {value}");
+        }
+    });
 }
 
 #[test]

@@ -32,6 +32,12 @@ pub fn any_engines(name: &str) -> String {
     full(name.strip_prefix("localhost/").unwrap_or(name))
 }
 
+/// The name without its tag and its digest: `host:5000/team/app` for `host:5000/team/app:1`.
+#[must_use]
+pub fn without_tag(name: &str) -> &str {
+    split(name.split_once('@').map_or(name, |(name, _)| name)).0
+}
+
 /// Whether a digest in a registry (`host/app@sha256:…`) is of the repository that the name is in.
 #[must_use]
 pub fn is_digest_of(digest: &str, name: &str) -> bool {
@@ -105,6 +111,22 @@ fn is_host(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_without_its_tag_keeps_its_host_and_port() {
+        for (name, expected) in [
+            ("app", "app"),
+            ("app:1.0", "app"),
+            ("host:5000/app", "host:5000/app"),
+            ("host:5000/team/app:v1", "host:5000/team/app"),
+            ("app@sha256:00", "app"),
+            ("app:1@sha256:00", "app"),
+            ("", ""),
+            (":1", ""),
+        ] {
+            assert_eq!(without_tag(name), expected, "{name}");
+        }
+    }
 
     #[test]
     fn names_that_engines_know_are_taken() {

@@ -28,17 +28,22 @@ pub(super) struct LimitArgs {
     max_disks: Option<Setting<Count>>,
     /// Keep at most this many images of each name: the last used ones
     ///
-    /// The name is the one in larder.toml, else the first that a load restores. An image without
-    /// either has no such limit.
+    /// The name is the one in larder.toml, else the first that a load restores, without its tag:
+    /// `app:1` and `app:2` are both of `app`. An image without either has no such limit.
     #[arg(long, value_name = "N")]
     max_per_image: Option<Setting<Count>>,
     /// Keep the last used images of each name, so many, whatever the other limits say
+    ///
+    /// The name is that of `--max-per-image`.
     #[arg(long, value_name = "N")]
     keep_last: Option<Setting<Count>>,
     /// Occupy at most this many bytes, trash included: 500MB, 10GB, 10GiB
     ///
     /// Counts images and packages: all that `df` shows, but for `contexts`, `events` and `other`.
-    /// What is unused for longest goes first, and packages are deleted at once.
+    /// What is unused for longest goes first, and packages are deleted at once. It holds although
+    /// the last image of a name goes for it. Where it cannot be held even so, for what is pinned or
+    /// kept by `--keep-last`, the newest image of each name stays, and all else goes: unless
+    /// `--reserved` says what stays instead.
     #[arg(long, value_name = "SIZE")]
     max_size: Option<Setting<WrittenSize>>,
     /// Collect for `--max-size` only over this many bytes: a size, or a share of it, such as `90%`
@@ -74,12 +79,18 @@ pub(super) struct LimitArgs {
     #[arg(long, value_name = "SIZE")]
     min_free: Option<Setting<Amount>>,
     /// Keep this much, whatever `--max-size` and `--min-free` say: a size, or a share of the file
-    /// system
+    /// system [default: the newest image of each name]
+    ///
+    /// Of images and packages, without trash. What would leave less stays, and what is used later
+    /// goes in its place, as far as that leaves enough. By default, `--min-free` never takes the
+    /// newest image of a name, and `--max-size` only where that makes it hold; `0` lets both take
+    /// all that no pin and no `--keep-last` holds.
     #[arg(long, value_name = "SIZE")]
     reserved: Option<Setting<Amount>>,
     /// Limit some things: `ecosystem=npm,max-size=2GB`, `kind=images,name=app-*,max-entries=3`
     ///
-    /// Of a `kind` (`images`, `disks`, `packages`), of an `ecosystem`, with a name like `name`: at
+    /// Of a `kind` (`images`, `disks`, `packages`), of an `ecosystem`, with a name like `name` (of
+    /// an image in larder.toml, or with its tag or without, or its key): at
     /// most `max-size` bytes together, at most `max-entries`, none unused for longer than `max-age`
     /// (the last that is about a thing counts, and not `--max-age`), and `keep-last` of each name
     /// in any case.
@@ -119,17 +130,21 @@ pub(super) struct PlaceArgs {
     #[arg(long, value_name = "NAME", requires = "listing")]
     pub(super) tier: Option<String>,
     /// Plan also what takes more than half of the images for a limit of bytes
-    #[arg(long, requires = "listing")]
+    ///
+    /// Of the store, that is planned in any case, and with this nothing is said of what `run` would
+    /// hold back.
+    #[arg(long)]
     pub(super) force: bool,
 }
 
 #[derive(Args)]
 pub(super) struct ForceArg {
-    /// Delete also all images or packages, or more than half of them, for good, if a limit of bytes
-    /// asks for that
+    /// Delete also all images or packages, or more than half of them, or of an `[[extra]]` folder,
+    /// for good, if a limit of bytes asks for that
     ///
-    /// Without it, such a limit is refused with exit code 2, and what would be lost is listed. So
-    /// is a limit below 1 MB without a unit: `--max-size 10` is ten bytes.
+    /// Without it, such a limit is held back: what it would take stays, and is listed; what other
+    /// limits and other folders ask for goes, and the exit code is 2. The same holds of a limit
+    /// below 1 MB without a unit: `--max-size 10` is ten bytes.
     #[arg(long)]
     pub(super) force: bool,
 }

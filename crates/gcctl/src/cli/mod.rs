@@ -34,7 +34,8 @@ use out::{CleanArgs, OutArgs, read_ids};
 /// that is there; DIR and the folders in it may be symbolic links.
 ///
 /// Exit codes: 0 done, and within the limits; 1 a limit cannot be met, or a key is not there; 2
-/// trouble; 3 the store is damaged; 129, 130, 143 stopped by HUP, INT, TERM, with the store whole.
+/// trouble, or a limit waits for `--force`; 3 the store is damaged; 129, 130, 143 stopped by HUP,
+/// INT, TERM, with the store whole.
 #[derive(Parser)]
 #[command(name = "gcctl", version, styles = Styles::plain(), max_term_width = 100)]
 pub(crate) struct Cli {
@@ -148,7 +149,7 @@ enum StoreJob {
     /// Each item is looked at again: an image that was used, pinned or saved anew since the plan
     /// was made stays, and so does a blob that an image needs now or that is in use. Of a folder
     /// that `[[extra]]` names, what was used since stays, and what is in a folder that it does not
-    /// name is refused.
+    /// name is refused. What a limit takes that asks for `--force` stays, and all else goes.
     Apply {
         /// A plan, as `gcctl plan --json` prints it; `-` is stdin
         #[arg(default_value = "-")]
@@ -158,7 +159,8 @@ enum StoreJob {
     },
     /// Remove what is over the limits, and what no image needs
     ///
-    /// The same as `gcctl plan --json | gcctl apply -`. What was not used for longest goes first;
+    /// The same as `gcctl plan --json | gcctl apply -`. A limit that asks for `--force` is held
+    /// back, and all else goes. What was not used for longest goes first;
     /// of what was last used within the same five minutes, what was used the least. What goes stays
     /// in the trash for a while, and counts; a limit of bytes that leaves no room for it empties
     /// the trash at once. What is over the limits of an `[[extra]]` folder is deleted for good, but
@@ -212,9 +214,9 @@ enum StoreJob {
     Pins,
     /// Show each limit, where it comes from, and how it stands
     ///
-    /// From an option, a variable, a settings file, or by default; `none` switches a limit off in
-    /// each of them. NOW is what there is: bytes of images and packages, with trash; images without
-    /// what refers to them; the longest time that something is unused.
+    /// From an option, a variable, a settings file, by default, or as another limit says; `none`
+    /// switches a limit off in each of them. NOW is what there is: bytes of images and packages,
+    /// with trash; images without what refers to them; the longest time that something is unused.
     Limits {
         #[command(flatten)]
         limits: LimitArgs,
@@ -330,8 +332,10 @@ fn dispatch(
         }
         StoreJob::Verify { repair } => commands::verify(store, *repair, console)?,
         StoreJob::WhatIf(args) => commands::what_if(store, &args.wanted(), console)?,
-        StoreJob::Plan { limits: args, .. } | StoreJob::Run { limits: args, dry_run: true, .. } => {
-            commands::plan(store, &Wanted::OverLimits, &limits(args.layer())?, &extras()?, console)?
+        StoreJob::Plan { limits: args, place: PlaceArgs { force, .. } }
+        | StoreJob::Run { limits: args, dry_run: true, force: ForceArg { force }, .. } => {
+            let (limits, force) = (limits(args.layer())?, (*force).into());
+            commands::plan(store, &Wanted::OverLimits, &limits, &extras()?, force, console)?
         }
         StoreJob::Run { limits: args, background: true, .. } => {
             let layers = layers(args.layer())?;

@@ -66,7 +66,7 @@ impl OutArgs {
         console: &mut Console<'_>,
     ) -> Result<Outcome> {
         if self.dry_run {
-            return commands::plan(store, wanted, limits, &[], console);
+            return commands::plan(store, wanted, limits, &[], Force::Yes, console);
         }
         let stop = signals.stop();
         signals.held(|| commands::run(store, wanted, limits, &[], Force::Yes, &stop, console))

@@ -59,23 +59,23 @@ pub fn background(store: &Store, limits: &Limits, stop: &Arc<AtomicBool>) -> Res
     step_back();
     let begun = Timestamp::now();
     let (plan, _) = look(store, &Wanted::OverLimits, limits)?;
+    let (goes, objections) = plan.guarded();
+    let held: Vec<_> = objections.iter().map(|it| format!("{}", refusal(&plan, it))).collect();
     if !plan.is_pressed() {
         return Ok(Outcome::Yes);
     }
-    let last = if let Some(objection) = plan.objection() {
-        Last {
-            time: begun,
-            removed: 0,
-            bytes: 0,
-            said: format!("{}: `gcctl run --force` does", refusal(&plan, &objection)),
-        }
-    } else {
+    let mut last = Last { time: begun, removed: 0, bytes: 0, said: String::new() };
+    if held.is_empty() || goes.is_pressed() {
         end_after(LONGEST, stop);
-        let swept = sweep_at(store, &plan, plan.time, stop, Pace { pause: PAUSE })?;
+        let swept = sweep_at(store, &goes, goes.time, stop, Pace { pause: PAUSE })?;
         let removed = (swept.images.len() + swept.packages.len()) as u64;
         let bytes = swept.bytes.saturating_sub(swept.trashed) + swept.package_bytes + swept.emptied;
-        Last { time: Timestamp::now(), removed, bytes, said: show::result(&swept, &plan.limits) }
-    };
+        last = Last { time: Timestamp::now(), removed, bytes, said: show::result(&swept, &goes.limits) };
+    }
+    for refusal in held {
+        let and = if last.said.is_empty() { "" } else { "; " };
+        last.said = format!("{}{and}{refusal}: `gcctl run --force` does", last.said);
+    }
     // Statistics only: a store that has no room for them goes without.
     let _ = write(&mut file, &last);
     let event = Event::counted(TOOL, Kind::Collect, last.removed, last.bytes, last.time);

@@ -36,7 +36,12 @@ pub enum Wanted {
     Named(Names),
 }
 
-/// Prints what would go and why.
+/// What is said of what waits for `--force`.
+pub(super) fn held_back(objection: &Error) -> String {
+    format!("{objection}: `--force` is needed, else `run` and `apply` hold it back")
+}
+
+/// Prints what would go and why; without `force` also which limits would be held back.
 ///
 /// # Errors
 /// A store that cannot be read, an output that cannot be written.
@@ -45,6 +50,7 @@ pub fn plan(
     wanted: &Wanted,
     limits: &Limits,
     extras: &[Folder],
+    force: Force,
     console: &mut Console<'_>,
 ) -> Result<Outcome> {
     let (mut plan, returns) = look_and_say(store, wanted, limits, console)?;
@@ -57,11 +63,12 @@ pub fn plan(
     }
     console.flush()?;
     console.say(show::outlook(&plan));
-    if let Some(objection) = plan.objection() {
-        console.warn(format!("{}: `--force` is needed", refusal(&plan, &objection)));
+    for objection in plan.guarded().1.iter().filter(|_| force == Force::No) {
+        console.warn(held_back(&refusal(&plan, objection)));
     }
-    warn_of(&plan.unmet, &plan.limits, &Held { rest: plan.rest, ..Held::default() }, &returns, console);
-    extra::planned(extras, &plan.extras, plan.time, console)?;
+    let held = Held { rest: plan.rest.clone(), ..Held::default() };
+    warn_of(&plan.unmet, &plan.limits, &held, &returns, console);
+    extra::planned(extras, &plan.extras, plan.time, force, console)?;
     Ok(Outcome::Yes)
 }
 
@@ -74,10 +81,12 @@ fn say_no_limit(wanted: &Wanted, limits: &Limits, extras: &[Folder], console: &m
     }
 }
 
-/// Removes what is wanted, and of `extras` what is over their limits.
+/// Removes what is wanted, and of `extras` what is over their limits. Without `force`, a limit that
+/// would take most is held back, and what others ask for goes.
 ///
 /// # Errors
-/// A store that cannot be read or written, an output that cannot be written.
+/// That a limit was held back, when all else is done; a store that cannot be read or written, an
+/// output that cannot be written.
 pub fn run(
     store: &Store,
     wanted: &Wanted,
@@ -98,9 +107,9 @@ pub fn run(
 /// its unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Force {
-    /// It is refused.
+    /// Such a limit is held back.
     No,
-    /// It is carried out (`--force`).
+    /// All is carried out (`--force`).
     Yes,
 }
 
@@ -189,19 +198,19 @@ fn carry_out(
     stop: &AtomicBool,
     console: &mut Console<'_>,
 ) -> Result<Outcome> {
-    if let Some(objection) = plan.objection().filter(|_| force == Force::No) {
-        // Where stderr is closed, the list is lost.
-        let lost = show::going(plan, &plan.images, plan.packages.iter(), console.verbose).text(console.bold);
-        let _ = console.err.write_all(lost.as_bytes());
-        return Err(refusal(plan, &objection));
-    }
-    extra::allow(extras, &plan.extras, force == Force::Yes)?;
+    let (guarded, objections) = match force {
+        Force::Yes => (plan.clone(), Vec::new()),
+        Force::No => plan.guarded(),
+    };
+    let (of_extras, extras_held) = extra::guarded(extras, &plan.extras, force, console)?;
+    let whole = plan;
+    let plan = &guarded;
     if let Some(lost) = show::for_good(plan) {
         console.say(lost);
     }
     let swept = sweep(store, plan, since, stop)?;
-    let of_extras = extra::carry_out(extras, &plan.extras, plan.time, stop, console);
-    let printed = print(plan, &swept, console);
+    let of_extras = extra::carry_out(extras, (&of_extras, &extras_held), plan.time, stop, console);
+    let printed = print(plan, &swept, &held_lines(&objections, &extras_held), console);
     console.say(show::result(&swept, &plan.limits));
     report_kept(&swept, console);
     if swept.disk_full {
@@ -215,19 +224,67 @@ fn carry_out(
     let held = Held { rest: swept.rest, in_use, more: swept.more };
     warn_of(&swept.unmet, &plan.limits, &held, returns, console);
     let is_within = of_extras?;
-    printed.map(|()| Outcome::from_bool(swept.unmet.is_empty() && is_within))
+    printed?;
+    list_held(whole, &objections, console);
+    let of_store = objections.iter().map(|objection| refusal(whole, objection));
+    let mut held: Vec<_> = of_store.chain(extras_held.into_iter().map(|it| it.refusal)).collect();
+    let Some(last) = held.pop() else {
+        return Ok(Outcome::from_bool(swept.unmet.is_empty() && is_within));
+    };
+    for refusal in held {
+        console.warn(format!("{refusal}: held back without `--force`"));
+    }
+    Err(last)
+}
+
+/// Lists what would have gone for the limits that were held back.
+fn list_held(plan: &Plan, objections: &[Objection], console: &mut Console<'_>) {
+    for objection in objections {
+        let held = plan.of_limit(objection.why);
+        if !console.quiet && !held.is_empty() {
+            let lost = show::going(&held, &held.images, held.packages.iter(), console.verbose);
+            // Where stderr is closed, the list is lost.
+            let _ = console.err.write_all(lost.text(console.bold).as_bytes());
+        }
+    }
+}
+
+fn held_lines(objections: &[Objection], extras: &[extra::HeldBack]) -> Vec<show::Line<'static>> {
+    let of_store = objections.iter().map(|it| show::Line::HeldBack {
+        why: it.why.name().into_owned(),
+        folder: None,
+        images: it.images.lost,
+        packages: it.packages.lost,
+        items: 0,
+        bytes: it.images.bytes.saturating_add(it.packages.bytes),
+    });
+    let of_extras = extras.iter().map(|it| show::Line::HeldBack {
+        why: "max-size".to_owned(),
+        folder: Some(it.folder.clone()),
+        images: 0,
+        packages: 0,
+        items: it.items,
+        bytes: it.bytes,
+    });
+    of_store.chain(of_extras).collect()
 }
 
 pub(crate) fn refusal(plan: &Plan, objection: &Objection) -> Error {
     let (limit, lost) = (show::limit(objection.why, &plan.limits), show::lost(objection));
+    let takes = match objection.into_trash {
+        _ if lost.is_empty() => "remove nothing now".to_owned(),
+        true => format!("move {lost} into the trash"),
+        false => format!("delete {lost} for good"),
+    };
     match objection.bare {
-        Some(size) => Error::NoUnit { limit, size, lost },
+        Some(size) => Error::NoUnit { limit, size, takes },
         None => Error::TooMuch { limit, lost },
     }
 }
 
-fn print(plan: &Plan, swept: &Swept, console: &mut Console<'_>) -> Result<()> {
+fn print(plan: &Plan, swept: &Swept, held: &[show::Line<'_>], console: &mut Console<'_>) -> Result<()> {
     if console.json {
+        held.iter().try_for_each(|line| console.line(line))?;
         show::lines(plan, swept).iter().try_for_each(|line| console.line(line))?;
     } else if !(swept.images.is_empty() && swept.packages.is_empty()) {
         // The rest is in the message.

@@ -1,8 +1,9 @@
 //! Folders of other tools, as `ls`, `df`, `plan`, `run` and `apply` tell of them.
 
+use std::slice;
 use std::sync::atomic::AtomicBool;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 use storekit::ByteSize;
@@ -10,6 +11,7 @@ use toolkit::tables::ExtraKind;
 use toolkit::words::{ago, count, span};
 use toolkit::{Align, Outcome, Table};
 
+use super::collect::{Force, held_back};
 use super::console::Console;
 use super::files::list;
 use super::view::Listing;
@@ -169,6 +171,7 @@ pub(super) fn planned(
     folders: &[Folder],
     going: &[Going],
     now: Timestamp,
+    force: Force,
     console: &mut Console<'_>,
 ) -> Result<()> {
     if going.is_empty() {
@@ -181,8 +184,8 @@ pub(super) fn planned(
     let number = count(going.len() as u64, "item");
     let bytes = ByteSize(sum(going.iter()));
     console.say(format!("{number} ({bytes}) of extra folders would be deleted for good"));
-    if let Some(objection) = objection(folders, going)? {
-        console.warn(format!("{objection}: `--force` is needed"));
+    for held in guarded(folders, going, force, console)?.1 {
+        console.warn(held_back(&held.refusal));
     }
     Ok(())
 }
@@ -214,30 +217,53 @@ fn why(folders: &[Folder], going: &Going) -> String {
     }
 }
 
-/// That a limit of bytes would take more than half of a folder.
-fn objection(folders: &[Folder], going: &[Going]) -> Result<Option<Error>> {
-    for folder in folders {
-        let of_size = || going.iter().filter(|it| it.folder == folder.path && it.why == Why::MaxSize);
-        let bytes = sum(of_size());
-        if bytes > 0 && bytes > survey(folder)?.bytes / 2 {
-            let lost = format!("{} ({})", count(of_size().count() as u64, "item"), ByteSize(bytes));
-            return Ok(Some(Error::ExtraTooMuch { path: folder.path.clone(), lost }));
-        }
-    }
-    Ok(None)
+/// What is over the `max-size` of a folder, and waits for `--force`.
+pub(super) struct HeldBack {
+    pub(super) folder: Utf8PathBuf,
+    pub(super) items: u64,
+    pub(super) bytes: u64,
+    pub(super) refusal: Error,
 }
 
-/// Refuses a plan about folders that are none of the settings', and one that takes most of a folder
-/// without being told so.
+/// What goes without `force`, and what is held back: what the `max-size` of a folder takes where
+/// that would be more than half of it.
 ///
 /// # Errors
-/// Why it is refused; a folder that cannot be read.
-pub(super) fn allow(folders: &[Folder], going: &[Going], is_forced: bool) -> Result<()> {
+/// A plan about folders that are none of the settings'.
+pub(super) fn guarded(
+    folders: &[Folder],
+    going: &[Going],
+    force: Force,
+    console: &mut Console<'_>,
+) -> Result<(Vec<Going>, Vec<HeldBack>)> {
     check(folders, going)?;
-    match objection(folders, going)?.filter(|_| !is_forced) {
-        None => Ok(()),
-        Some(refused) => Err(refused),
+    let (mut goes, mut held) = (going.to_vec(), Vec::new());
+    for folder in folders.iter().filter(|_| force == Force::No) {
+        let is_of_size = |it: &Going| it.folder == folder.path && it.why == Why::MaxSize;
+        let own: Vec<_> = going.iter().filter(|it| is_of_size(it)).collect();
+        if own.is_empty() {
+            continue;
+        }
+        match objection(folder, &own) {
+            Ok(None) => continue,
+            Ok(Some(it)) => held.push(it),
+            Err(error) => warn_unread(&folder.path, &error, console),
+        }
+        goes.retain(|it| !is_of_size(it));
     }
+    Ok((goes, held))
+}
+
+fn objection(folder: &Folder, own: &[&Going]) -> Result<Option<HeldBack>> {
+    let found = survey(folder)?;
+    let (items, bytes) = (own.len() as u64, sum(own.iter().copied()));
+    let lost = format!("{items} of {} ({})", count(found.items.len() as u64, "item"), ByteSize(bytes));
+    let path = folder.path.clone();
+    if bytes <= found.bytes / 2 {
+        return Ok(None);
+    }
+    let refusal = Error::ExtraTooMuch { path, lost };
+    Ok(Some(HeldBack { folder: folder.path.clone(), items, bytes, refusal }))
 }
 
 #[derive(Serialize)]
@@ -247,24 +273,45 @@ enum Line<'a> {
     Kept { name: &'a str, reason: Stays },
 }
 
-/// Removes what goes, and says what became of it. Returns whether the folders are within their
-/// limits then.
+/// That a folder has more than its limit, and what keeps it.
+fn still_over(folder: &Folder, most: ByteSize, bytes: u64) -> String {
+    let stays = match folder.kind {
+        ExtraKind::Hf => "revisions that a branch or a tag names stay",
+        ExtraKind::Dir => "folders, links, and files with several names stay",
+    };
+    let over = ByteSize(bytes.saturating_sub(most.0));
+    format!(
+        "`{}` has {}, {over} over its `max-size` of {most}: {stays}, and what was used or came meanwhile",
+        folder.path,
+        ByteSize(bytes)
+    )
+}
+
+/// Removes what goes, and says what became of it. Returns whether the folders, but for those with
+/// something held back, are within their limits then.
 ///
 /// # Errors
 /// What cannot be read or removed; an output that cannot be written.
 pub(super) fn carry_out(
     folders: &[Folder],
-    going: &[Going],
+    (going, held): (&[Going], &[HeldBack]),
     now: Timestamp,
     stop: &AtomicBool,
     console: &mut Console<'_>,
 ) -> Result<bool> {
     let mut went = Vec::new();
     let mut kept = Vec::new();
-    let removed = remove(folders, going, stop, |it, became| match became {
-        Became::Removed(bytes) => went.push(Going { bytes, ..it.clone() }),
-        Became::Kept(reason) => kept.push((it.folder.join(&it.path), reason)),
-    });
+    check(folders, going)?;
+    let mut removed = Ok(());
+    for folder in folders {
+        let own: Vec<_> = going.iter().filter(|it| it.folder == folder.path).cloned().collect();
+        let done = remove(slice::from_ref(folder), &own, stop, |it, became| match became {
+            Became::Removed(bytes) => went.push(Going { bytes, ..it.clone() }),
+            Became::Kept(reason) => kept.push((it.folder.join(&it.path), reason)),
+        });
+        // What cannot be done in one folder keeps nothing in the others.
+        removed = removed.and(done);
+    }
     for (path, reason) in &kept {
         console.say(format!("kept `{path}`: {}", reason.words()));
     }
@@ -285,20 +332,13 @@ pub(super) fn carry_out(
         console.say(format!("deleted {number} ({bytes}) of extra folders"));
     }
     let mut is_within = true;
-    for folder in folders {
+    let is_held = |folder: &Folder| held.iter().any(|it| it.folder == folder.path);
+    for folder in folders.iter().filter(|folder| !is_held(folder)) {
         let Some(most) = folder.max_size else { continue };
         let Ok(found) = survey(folder) else { continue };
         if found.bytes > most.size.0 {
             is_within = false;
-            let (path, bytes) = (&folder.path, ByteSize(found.bytes));
-            let stays = match folder.kind {
-                ExtraKind::Dir => "a file with other names frees nothing and stays",
-                ExtraKind::Hf => "what a branch or a tag names stays",
-            };
-            console.warn(format!(
-                "`{path}` has {bytes}, and `max-size` is {}: {stays}, and so does what was used or came meanwhile",
-                most.size
-            ));
+            console.warn(still_over(folder, most.size, found.bytes));
         }
     }
     Ok(is_within)

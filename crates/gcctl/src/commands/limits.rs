@@ -81,7 +81,7 @@ pub fn limits(
     ]);
     let own = rows.iter().map(|row| {
         let now = now(row, &snapshot, &limits);
-        (row.name.clone(), row.value.clone(), row.from.to_string(), now)
+        (row.name.clone(), value(row, &limits), row.from.to_string(), now)
     });
     let of_extras = extra::limits(extras, snapshot.now, console);
     let of_extras = of_extras.into_iter().map(|it| {
@@ -114,6 +114,21 @@ pub fn limits(
     console.flush().map(|()| Outcome::Yes)
 }
 
+/// The value as it was said; of a share also how much that is.
+fn value(row: &Row, limits: &Limits) -> String {
+    let amount = match row.name.as_str() {
+        "high" => limits.high,
+        "low" => limits.low.or(limits.high),
+        "min-free" => limits.min_free,
+        "reserved" => limits.reserved,
+        _ => None,
+    };
+    match amount.filter(|_| row.value.contains('%')) {
+        Some(amount) => format!("{}: {}", row.value, ByteSize(amount.of(0))),
+        None => row.value.clone(),
+    }
+}
+
 fn now(row: &Row, snapshot: &Snapshot, limits: &Limits) -> Option<Now> {
     let left = snapshot.left();
     let unused = |times: &mut dyn Iterator<Item = Timestamp>| {
@@ -138,7 +153,11 @@ fn now(row: &Row, snapshot: &Snapshot, limits: &Limits) -> Option<Now> {
         };
     }
     match row.name.as_str() {
-        "max-size" | "high" | "low" | "reserved" => Some(Now::Bytes(left.bytes)),
+        "max-size" | "high" | "low" => Some(Now::Bytes(left.bytes)),
+        "reserved" => {
+            let usage = snapshot.usage();
+            Some(Now::Bytes(left.bytes.saturating_sub(usage.trash + usage.damaged)))
+        }
         "min-free" => Some(Now::Bytes(left.free)),
         "max-age" => unused(&mut images.chain(packages)),
         "max-images" => {

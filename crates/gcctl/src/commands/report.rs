@@ -20,7 +20,8 @@ use crate::survey::survey;
 /// Writes the page to a file, whole or not at all, or to the console where `output` is `-`.
 ///
 /// # Errors
-/// A store that cannot be read, an output that cannot be written.
+/// [`Error::NoJson`] where JSON is asked for; a store that cannot be read, an output that cannot be
+/// written.
 pub fn report(
     store: &Store,
     output: &Utf8Path,
@@ -28,6 +29,9 @@ pub fn report(
     extras: &[Folder],
     console: &mut Console<'_>,
 ) -> Result<Outcome> {
+    if console.json {
+        return Err(Error::NoJson);
+    }
     let snapshot = survey(store, &Told::of_all(store, Timestamp::now())?)?;
     let mut stats = Stats::default();
     let span = SignedDuration::from_hours(24 * i64::from(DAYS - 1));

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use storekit::{ByteSize, Store};
-use toolkit::words::{span, took};
+use toolkit::words::{count, span, took};
 use toolkit::{Align, Outcome, Table};
 
 use super::console::Console;
@@ -113,9 +113,9 @@ fn table(lines: &[Line]) -> Table {
     let mut table = Table::new(&[
         ("LIMIT", Right),
         ("WHAT", Left),
-        ("IMAGES", Right),
-        ("PACKAGES", Right),
-        ("SAVED", Right),
+        ("IMAGES FOUND", Right),
+        ("PACKAGES FOUND", Right),
+        ("TIME SAVED", Right),
     ]);
     for line in lines {
         let what = match (line.what, line.order) {
@@ -125,13 +125,15 @@ fn table(lines: &[Line]) -> Table {
             _ => "what is unused for longest goes first",
         };
         let limit = line.max_size.map_or_else(|| "-".to_owned(), |limit| ByteSize(limit).to_string());
-        let hits =
-            |hits: u64, asked: u64| if asked == 0 { "-".to_owned() } else { format!("{hits}/{asked}") };
+        let hits = |hits: u64, asked: u64, one: &str| match asked {
+            0 => "-".to_owned(),
+            _ => format!("{hits} of {}", count(asked, one)),
+        };
         table.row([
             limit,
             what.to_owned(),
-            hits(line.hits, line.asked),
-            hits(line.packages_hits, line.packages_asked),
+            hits(line.hits, line.asked, "use"),
+            hits(line.packages_hits, line.packages_asked, "use"),
             seconds(line.saved_seconds),
         ]);
     }

@@ -59,6 +59,8 @@ pub enum Source {
     File(String),
     /// Nobody said anything.
     Default,
+    /// Nobody said anything, and the value is that of another limit.
+    As(&'static str),
 }
 
 impl Display for Source {
@@ -68,6 +70,7 @@ impl Display for Source {
             Self::Variable => to.write_str("variable"),
             Self::File(path) => to.write_str(path),
             Self::Default => to.write_str("default"),
+            Self::As(other) => write!(to, "as {other}"),
         }
     }
 }
@@ -125,11 +128,12 @@ impl Layers {
         self.0.iter().find_map(|(_, layer)| layer.background).unwrap_or(true)
     }
 
-    /// Each limit, its value and where it comes from.
+    /// Each limit, the value that counts and where it comes from.
     #[must_use]
     pub fn rows(&self) -> Vec<Row> {
         let mut rows: Vec<_> =
             NAMED.iter().map(|(name, value)| self.row((*name).to_owned(), value)).collect();
+        derive(&mut rows);
         let all = self.0.iter().fold(Layer::default(), |near, (_, far)| near.or(far.clone())).scoped;
         for limit in all {
             let of = &limit.of;
@@ -176,6 +180,33 @@ impl Layers {
 
     fn found(&self, value: &dyn Fn(&Layer) -> Option<String>) -> Option<(Source, String)> {
         self.0.iter().find_map(|(from, layer)| Some((from.clone(), value(layer)?)))
+    }
+}
+
+/// Limits that are as another one where there is none of their own, each after the one that it
+/// looks at.
+const DERIVED: [(&str, &str); 4] = [
+    ("high", "max-size"),
+    ("low", "high"),
+    ("packages-max-age", "max-age"),
+    ("models-max-age", "packages-max-age"),
+];
+
+/// What stays where nobody says how much is reserved.
+const RESERVED: &str = "the newest of each name";
+
+/// Gives limits that nobody has set the value that they have then.
+fn derive(rows: &mut [Row]) {
+    let is_none = |value: &str| value == toolkit::amount::NONE;
+    for (name, other) in DERIVED {
+        let value = rows.iter().find(|row| row.name == other).map(|row| row.value.clone());
+        let own = rows.iter_mut().find(|row| row.name == name && is_none(&row.value));
+        if let (Some(row), Some(value)) = (own, value.filter(|value| !is_none(value))) {
+            (row.value, row.from) = (value, Source::As(other));
+        }
+    }
+    if let Some(row) = rows.iter_mut().find(|row| row.name == "reserved" && is_none(&row.value)) {
+        RESERVED.clone_into(&mut row.value);
     }
 }
 

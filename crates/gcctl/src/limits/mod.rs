@@ -203,6 +203,24 @@ impl Limits {
         }
     }
 
+    /// The same without a limit of bytes.
+    #[must_use]
+    pub fn without(&self, why: Why) -> Self {
+        let mut limits = self.clone();
+        match why {
+            Why::MaxSize => (limits.max_size, limits.high, limits.low) = (None, None, None),
+            Why::MinFree => (limits.min_free, limits.min_free_by_default) = (None, false),
+            Why::PackagesMaxSize => limits.packages_max_size = None,
+            Why::Limit(place, Part::Size) => {
+                if let Some(limit) = limits.scoped.get_mut(usize::from(place)) {
+                    limit.max_size = None;
+                }
+            }
+            _ => {}
+        }
+        limits
+    }
+
     /// Whether with these limits something may be deleted at once, and not moved to the trash.
     #[must_use]
     pub fn may_delete_at_once(&self) -> bool {

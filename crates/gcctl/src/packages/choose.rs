@@ -16,6 +16,8 @@ pub(crate) struct Choice<'a> {
     holders: Vec<u32>,
     /// The entries that may go, the first at the end.
     candidates: Vec<u32>,
+    /// Those before these that stay for now, in their order.
+    passed_over: Vec<u32>,
     /// Which in the order each is, from 1, by its place.
     ranks: Vec<u32>,
     /// What goes, in this order.
@@ -62,12 +64,18 @@ impl<'a> Choice<'a> {
             }
         }
         let holders = packages.bodies.holders();
-        Self { packages, holders, candidates, ranks, gone: Vec::new(), live: packages.live() }
+        let (passed_over, gone) = (Vec::new(), Vec::new());
+        Self { packages, holders, candidates, passed_over, ranks, gone, live: packages.live() }
     }
 
     /// How many entries stay so far.
     pub(crate) fn count(&self) -> u64 {
         (self.candidates.len() + self.packages.held.len()) as u64
+    }
+
+    /// The entries that are held.
+    pub(crate) fn held(&self) -> impl Iterator<Item = View<'a>> + '_ {
+        self.packages.held.iter().filter_map(|place| self.packages.get(*place as usize))
     }
 
     /// The entries that stay so far.
@@ -78,6 +86,21 @@ impl<'a> Choice<'a> {
     /// The entry that would go next.
     pub(crate) fn next(&self) -> Option<View<'a>> {
         self.packages.get(*self.candidates.last()? as usize)
+    }
+
+    /// The bytes that would be free if the next one went; 0 where there is none.
+    pub(crate) fn next_frees(&self) -> u64 {
+        self.next().map_or(0, |package| package.file() + package.would_release(&self.holders))
+    }
+
+    /// The next one stays, and those come that follow it, until [`Self::take_up`].
+    pub(crate) fn pass_over(&mut self) {
+        self.passed_over.extend(self.candidates.pop());
+    }
+
+    /// Those that were passed over come next again.
+    pub(crate) fn take_up(&mut self) {
+        self.candidates.extend(self.passed_over.drain(..).rev());
     }
 
     /// Lets the next one go. Returns the bytes that this frees; `None` where there is none.

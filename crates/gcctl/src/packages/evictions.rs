@@ -70,6 +70,23 @@ impl Evictions {
         self.going.iter().filter_map(|going| self.view(going))
     }
 
+    /// Those that go for this limit.
+    #[must_use]
+    pub fn of_limit(&self, why: Why) -> Self {
+        self.filtered(|going| going.why == why)
+    }
+
+    /// Those that go for others.
+    #[must_use]
+    pub fn without(&self, why: Why) -> Self {
+        self.filtered(|going| going.why != why)
+    }
+
+    fn filtered(&self, is_meant: impl Fn(&Going) -> bool) -> Self {
+        let going = self.going.iter().filter(|going| is_meant(going)).copied().collect();
+        Self { packages: Arc::clone(&self.packages), going }
+    }
+
     fn view(&self, going: &Going) -> Option<Eviction<'_>> {
         let package = self.packages.get(going.place as usize)?;
         Some(Eviction { package, why: going.why, bytes: going.bytes, rank: going.rank })

@@ -316,6 +316,13 @@ impl<'a> View<'a> {
         freed
     }
 
+    /// The bytes of the bodies that nothing would name without it.
+    pub(super) fn would_release(&self, holders: &[u32]) -> u64 {
+        let own = self.places().iter().zip(self.bodies());
+        let own = own.filter(|(place, _)| holders.get(**place as usize) == Some(&1));
+        own.map(|(_, body)| body.bytes).sum()
+    }
+
     /// Notes that it names its bodies, by their places.
     pub(super) fn count(&self, holders: &mut [u32]) {
         for place in self.places() {

@@ -6,18 +6,28 @@ use toolkit::amount::Amount;
 
 use crate::limits::{Limits, Watermarks, Why};
 
+/// What becomes of the newest image of each name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Newest {
+    /// It stays.
+    Stays,
+    /// It stays where the bound cannot be met even without it.
+    StaysIfUnmet,
+    /// It goes as all else: so many bytes are reserved instead.
+    Goes,
+}
+
 /// How many bytes may be there.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bound {
     /// So many, trash included.
     pub(super) bytes: u64,
     /// So many of what is not trash stay in any case.
-    floor: u64,
+    pub(super) floor: u64,
     pub(super) why: Why,
     /// Whether it could be met at all if the store were empty.
     pub(super) is_possible: bool,
-    /// Whether the newest image of each name stays.
-    pub(super) keeps_newest: bool,
+    pub(super) newest: Newest,
     /// Whether it takes packages and trash alone.
     pub(super) of_packages: bool,
 }
@@ -39,7 +49,7 @@ pub(super) fn of(limits: &Limits, governed: u64, free: u64) -> Vec<Bound> {
         floor,
         why: Why::MaxSize,
         is_possible: true,
-        keeps_newest: false,
+        newest: if limits.reserved.is_none() { Newest::StaysIfUnmet } else { Newest::Goes },
         of_packages: false,
     };
     let marks = limits.watermarks().filter(|Watermarks { high, .. }| governed > *high);
@@ -49,7 +59,7 @@ pub(super) fn of(limits: &Limits, governed: u64, free: u64) -> Vec<Bound> {
         bytes: governed.saturating_sub(lacking),
         why: Why::MinFree,
         is_possible: lacking <= governed,
-        keeps_newest: limits.reserved.is_none(),
+        newest: if limits.reserved.is_none() { Newest::Stays } else { Newest::Goes },
         of_packages: limits.min_free_by_default,
         ..any
     });

@@ -10,15 +10,17 @@ mod bounds;
 mod choice;
 mod counts;
 pub mod file;
+mod guard;
+mod holds;
 pub mod order;
 mod scoped;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use serde::Serialize;
-use storekit::{ByteSize, Digest, Key};
+use storekit::{Digest, Key};
 use toolkit::amount::Amount;
 
 use crate::limits::{Limits, Why};
@@ -26,6 +28,8 @@ use crate::matcher::Matcher;
 use crate::packages::Evictions;
 use crate::plan::choice::Choice;
 use crate::snapshot::Snapshot;
+pub use guard::{Objection, Share};
+pub use holds::{Hold, Holds};
 
 /// What goes, and what is left.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -64,36 +68,15 @@ pub struct Plan {
 }
 
 /// What is left, and why no more of it goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rest {
     /// How many images are left.
     pub images: u64,
-    /// Of these, the pinned ones, and those with a pinned referrer.
-    pub pinned: u64,
-    /// Of these, the ones that stay because they are the newest of a name.
-    pub newest: u64,
-    /// How many packages a pin holds.
-    pub held: u64,
+    /// What keeps things, by each limit that is not met.
+    pub holds: HashMap<Why, Holds>,
     /// The bytes that are being written.
     pub writing: u64,
     /// The bytes of all that collection governs.
-    pub bytes: u64,
-}
-
-/// Why a plan is not carried out without `--force`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Objection {
-    /// The limit that asks for it.
-    pub why: Why,
-    /// The limit as written, where its unit may have been forgotten.
-    pub bare: Option<ByteSize>,
-    /// Whether it is about packages, and not about images.
-    pub of_packages: bool,
-    /// How many would be lost for good.
-    pub lost: u64,
-    /// Of how many.
-    pub of: u64,
-    /// The bytes that would be lost for good.
     pub bytes: u64,
 }
 
@@ -202,31 +185,6 @@ impl Plan {
         self.images.iter().filter(|image| image.subject.is_none()).count() as u64
     }
 
-    /// Why the plan needs `--force`: a limit of bytes whose unit may have been forgotten, or one
-    /// that would delete all images or packages, or more than half of them, for good. A count, an
-    /// age and `clean` say what they want.
-    #[must_use]
-    pub fn objection(&self) -> Option<Objection> {
-        let (images, packages) = (self.lost_images(), self.lost_packages());
-        if let Some((why, size)) = self.limits.without_unit() {
-            let of_packages = self.is_of_packages(why);
-            let lost = if images.lost > 0 || !of_packages { images } else { packages };
-            return Some(Objection { why, bare: Some(size), ..lost });
-        }
-        [images, packages].into_iter().find(|it| it.lost * 2 > it.of)
-    }
-
-    fn is_of_packages(&self, why: Why) -> bool {
-        match why {
-            Why::PackagesMaxSize => true,
-            Why::Limit(place, _) => {
-                let limit = self.limits.scoped.get(usize::from(place));
-                limit.is_some_and(|limit| !Matcher::new(&limit.of).is_of_images())
-            }
-            _ => false,
-        }
-    }
-
     /// Whether something of it goes for a limit of bytes.
     #[must_use]
     pub fn is_pressed(&self) -> bool {
@@ -234,37 +192,6 @@ impl Plan {
         let packages = self.packages.iter().map(|package| package.why);
         let trash = self.trash.iter().map(|emptied| emptied.why);
         images.chain(packages).chain(trash).any(Why::is_of_bytes)
-    }
-
-    fn lost_images(&self) -> Objection {
-        // A limit of bytes deletes what goes for another, too; a grace of 0 says that all is
-        // deleted.
-        let all = self.shred && !self.limits.grace().is_zero();
-        let lost: Vec<_> = self.images.iter().filter(|image| all || image.why.leaves_no_trash()).collect();
-        let why = lost.iter().map(|image| image.why).find(|why| why.leaves_no_trash());
-        Objection {
-            why: why.unwrap_or(if self.limits.allow(Why::MaxSize) { Why::MaxSize } else { Why::MinFree }),
-            bare: None,
-            of_packages: false,
-            lost: lost.iter().filter(|image| image.subject.is_none()).count() as u64,
-            of: self.left.images.saturating_add(self.going()),
-            bytes: lost.iter().fold(0, |sum: u64, image| sum.saturating_add(image.bytes)),
-        }
-    }
-
-    fn lost_packages(&self) -> Objection {
-        // What nobody asked for takes only what can be had again, and is not asked about.
-        let is_asked_for = |why| !(why == Why::MinFree && self.limits.min_free_by_default);
-        let is_lost = move |why: Why| why.is_of_bytes() && is_asked_for(why);
-        let lost = || self.packages.iter().filter(|package| is_lost(package.why));
-        Objection {
-            why: lost().next().map_or(Why::PackagesMaxSize, |first| first.why),
-            bare: None,
-            of_packages: true,
-            lost: lost().count() as u64,
-            of: self.left.packages.saturating_add(self.packages.len() as u64),
-            bytes: lost().fold(0, |sum: u64, package| sum.saturating_add(package.bytes)),
-        }
     }
 }
 

@@ -9,7 +9,7 @@ use storekit::{ByteSize, Digest};
 use toolkit::page::{cut, escaped};
 
 use super::treemap::{Rect, squarified};
-use crate::snapshot::{Snapshot, Usage};
+use crate::snapshot::{Image, Snapshot, Usage};
 
 /// No more parts of a group have a rectangle of their own.
 const MOST: usize = 40;
@@ -71,18 +71,24 @@ pub fn groups(snapshot: &Snapshot) -> Vec<Group> {
         ("contexts", usage.contexts),
         ("events", usage.events),
         ("unfinished", usage.unfinished),
+        ("damaged, set aside", usage.damaged),
         ("index, folders and the like", usage.other),
     ];
-    let trash = [("could be brought back", usage.trash), ("damaged", usage.damaged)];
+    let trash = [part("could be brought back", usage.trash)];
     let mut groups = vec![
         Group::new("images", "images", images(snapshot, &usage)),
         Group::new("packages", "packages", packages),
-        Group::new("trash", "trash", trash.map(|(name, bytes)| part(name, bytes)).to_vec()),
+        Group::new("trash", "trash", trash.to_vec()),
         Group::new("other", "other", rest.map(|(name, bytes)| part(name, bytes)).to_vec()),
     ];
     groups.retain(|group| !group.parts.is_empty());
     groups.sort_by_key(|group| Reverse(group.bytes()));
     groups
+}
+
+/// By which name an image's bytes are counted.
+fn name(image: &Image) -> &str {
+    image.name().unwrap_or("without a name")
 }
 
 /// What goes with all images of a name, and what several names share.
@@ -91,10 +97,10 @@ fn images(snapshot: &Snapshot, usage: &Usage) -> Vec<Part> {
     holder.extend(snapshot.foreign.iter().map(|digest| (*digest, None)));
     let mut own: BTreeMap<&str, u64> = BTreeMap::new();
     for image in &snapshot.images {
-        *own.entry(image.called()).or_default() += image.files;
+        *own.entry(name(image)).or_default() += image.files;
         for digest in &image.blobs {
-            let by = holder.entry(*digest).or_insert(Some(image.called()));
-            *by = by.filter(|by| *by == image.called());
+            let by = holder.entry(*digest).or_insert(Some(name(image)));
+            *by = by.filter(|by| *by == name(image));
         }
     }
     for (digest, by) in &holder {
@@ -103,8 +109,7 @@ fn images(snapshot: &Snapshot, usage: &Usage) -> Vec<Part> {
         }
     }
     let shared = (usage.unique + usage.shared).saturating_sub(own.values().sum());
-    let names =
-        own.into_iter().map(|(name, bytes)| (if name == "-" { "without a name" } else { name }, bytes));
+    let names = own.into_iter();
     let rest = [("shared by names", shared), ("needed by no image", usage.unreferenced)];
     names.chain(rest).map(|(name, bytes)| Part { name: name.to_owned(), bytes }).collect()
 }

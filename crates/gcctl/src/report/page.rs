@@ -71,7 +71,7 @@ fn next_run(page: &mut Page, report: &Report<'_>) {
         page.soft("No limit is set: only what nothing needs goes.");
     }
     for unmet in &plan.unmet {
-        let held = show::Held { rest: plan.rest, ..show::Held::default() };
+        let held = show::Held { rest: plan.rest.clone(), ..show::Held::default() };
         page.bold(&show::unmet(unmet, &plan.limits, &held));
     }
     let images =

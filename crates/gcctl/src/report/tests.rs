@@ -156,7 +156,7 @@ fn what_goes_with_all_images_of_a_name_is_its_part() {
     let images = groups.iter().find(|group| group.name == "images").unwrap();
     let of = |name: &str| images.parts.iter().find(|part| part.name == name).map(|part| part.bytes / 4096);
     // Two key files, `m1`, `m2` and `a`; `base` and `twin` are another's, too.
-    assert_eq!(of("app:1"), Some(2 + 1 + 2 + 6));
+    assert_eq!(of("app"), Some(2 + 1 + 2 + 6));
     assert_eq!((of("shared by names"), of("needed by no image")), (Some(5 + 7), Some(10)));
     assert_eq!(of("without a name"), Some(1 + 4 + 9));
 }

@@ -112,13 +112,13 @@ pub fn image_names(snapshot: &Snapshot) -> Table {
     holder.extend(snapshot.foreign.iter().map(|digest| (*digest, None)));
     for image in &snapshot.images {
         for digest in &image.blobs {
-            let by = holder.entry(*digest).or_insert(Some(image.called()));
-            *by = by.filter(|by| *by == image.called());
+            let by = holder.entry(*digest).or_insert(image.name().or(Some("-")));
+            *by = by.filter(|by| *by == image.name().unwrap_or("-"));
         }
     }
     let mut sums: BTreeMap<&str, (OfName, HashSet<Digest>)> = BTreeMap::new();
     for image in &snapshot.images {
-        let (sum, counted) = sums.entry(image.called()).or_default();
+        let (sum, counted) = sums.entry(image.name().unwrap_or("-")).or_default();
         sum.images += 1;
         sum.own += image.files;
         for digest in image.blobs.iter().filter(|digest| counted.insert(**digest)) {

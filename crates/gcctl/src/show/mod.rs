@@ -8,13 +8,14 @@ mod odd;
 
 use std::collections::BTreeMap;
 
+use camino::Utf8PathBuf;
 use serde::Serialize;
-use storekit::{ByteSize, Digest, Key, WrittenSize};
+use storekit::{ByteSize, Digest, Key, WrittenSize, trash};
 
 use crate::limits::{Limits, Part, Why};
 use crate::packages::Eviction as PackageEviction;
 use crate::plan::file::{self as plan_file, WrittenUnmet};
-use crate::plan::{Eviction, Left, Objection, Plan, Rest, Unmet};
+use crate::plan::{Eviction, Holds, Left, Objection, Plan, Rest, Share, Unmet};
 use crate::sweep::{Kept, Reason, Swept};
 pub use df::{Df, df, df_table, ecosystems, image_names};
 pub use odd::oddities;
@@ -204,7 +205,9 @@ pub fn outlook(plan: &Plan) -> String {
     }
     if !plan.trash.is_empty() {
         let emptied = plan.trash.iter().fold(0, |sum: u64, it| sum.saturating_add(it.bytes));
-        parts.push(format!("{} of trash would be emptied", ByteSize(emptied)));
+        let is_damaged = plan.trash.iter().any(|it| trash::is_damaged(&it.name));
+        let what = if is_damaged { "of trash and damaged files" } else { "of trash" };
+        parts.push(format!("{} {what} would be emptied", ByteSize(emptied)));
     }
     if parts.is_empty() {
         parts.push("nothing would go".to_owned());
@@ -307,16 +310,18 @@ pub fn for_good(plan: &Plan) -> Option<String> {
     (!parts.is_empty()).then(|| format!("deleting {} for good: {reason}", listed(&parts, "and")))
 }
 
-/// What a plan that needs `--force` would lose.
+/// What would go for a limit that needs `--force`.
 #[must_use]
 pub fn lost(objection: &Objection) -> String {
-    let Objection { lost, of, bytes, of_packages, .. } = *objection;
-    let one = if of_packages { "package" } else { "image" };
-    if lost == 0 {
-        return format!("no {one}");
-    }
-    let all = if lost == of { "all of them, " } else { "" };
-    format!("{lost} of {} ({all}{})", count(of, one), ByteSize(bytes))
+    let Objection { images, packages, trash, .. } = *objection;
+    let share = |share: Share, one: &str| {
+        let Share { lost, of, bytes } = share;
+        let all = if lost == of { "all of them, " } else { "" };
+        (lost > 0).then(|| format!("{lost} of {} ({all}{})", count(of, one), ByteSize(bytes)))
+    };
+    let trash = (trash > 0).then(|| format!("{} of trash", ByteSize(trash)));
+    let parts = [share(images, "image"), share(packages, "package"), trash];
+    listed(&parts.into_iter().flatten().collect::<Vec<_>>(), "and")
 }
 
 fn left(left: &Left) -> String {
@@ -326,7 +331,7 @@ fn left(left: &Left) -> String {
 }
 
 /// Why no more goes for a limit.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Held {
     /// What is left.
     pub rest: Rest,
@@ -339,17 +344,24 @@ pub struct Held {
 impl Held {
     /// What is true of it, in words; empty where nothing is known.
     fn reasons(&self, why: Why) -> String {
-        let Rest { images, pinned, newest, held, writing, bytes } = self.rest;
-        let of_bytes = why.is_of_bytes();
+        let Rest { images, writing, bytes, .. } = self.rest;
+        let holds = self.rest.holds.get(&why).copied().unwrap_or_default();
         let is_are = |number| if number == 1 { "is" } else { "are" };
+        let of_name = |number, what| {
+            let (is, name) = if number == 1 { ("is", "its name") } else { ("are", "their names") };
+            format!("{} {is} {what} of {name}", count(number, "image"))
+        };
         let mut parts = Vec::new();
         let mut add = |number: u64, text: String| parts.extend((number > 0).then_some(text));
+        let Holds { pinned, last, newest, packages, reserved } = holds;
         add(pinned, format!("{} {} pinned", count(pinned, "image"), is_are(pinned)));
-        if of_bytes {
-            add(held, format!("{} {} held by a pin", count(held, "package"), is_are(held)));
-            let which =
-                if newest == 1 { "is the newest of its name" } else { "are the newest of their names" };
-            add(newest, format!("{} {which}", count(newest, "image")));
+        add(last, of_name(last, "kept by `keep-last` as the last"));
+        add(newest, of_name(newest, "the newest"));
+        add(packages, format!("{} {} held by a pin", count(packages, "package"), is_are(packages)));
+        if let Some(bytes) = reserved {
+            add(1, format!("{} is reserved", ByteSize(bytes)));
+        }
+        if why.is_of_bytes() {
             add(self.in_use, format!("{} {} in use", count(self.in_use, "blob"), is_are(self.in_use)));
             add(writing, format!("{} is being written", ByteSize(writing)));
             add(u64::from(images == 0), "no image is left".to_owned());
@@ -370,29 +382,37 @@ pub fn unmet(unmet: &Unmet, limits: &Limits, held: &Held) -> String {
         Why::MaxImages => format!("{} left, over the limit of {limit}", count(left, "image")),
         Why::MaxDisks => format!("{} left, over the limit of {limit}", count(left, "disk")),
         Why::MaxPerImage => format!("{} of one name left, over the limit of {limit}", count(left, "image")),
-        Why::PackagesMaxSize => {
-            format!("{} of packages left, over the limit of {}", ByteSize(left), ByteSize(limit))
-        }
+        Why::PackagesMaxSize => format!("{} of packages left, {}", ByteSize(left), over(left, limit)),
         Why::PackagesMaxAge | Why::ModelsMaxAge => {
             format!("a package is unused for {}, over the limit of {}", span(left), span(limit))
         }
-        Why::MinFree => format!("only {} free, under the limit of {}", ByteSize(left), ByteSize(limit)),
+        Why::MinFree => {
+            let lacking = ByteSize(limit.saturating_sub(left));
+            format!("only {} free, {lacking} under the limit of {}", ByteSize(left), ByteSize(limit))
+        }
         Why::Limit(place, part) => {
             let of = limits.scoped.get(usize::from(place)).map(|limit| limit.of.to_string());
-            let (left, limit) = match part {
-                Part::Age => (span(left), span(limit)),
-                Part::Entries => (left.to_string(), limit.to_string()),
-                Part::Size => (ByteSize(left).to_string(), ByteSize(limit).to_string()),
-            };
-            format!("{left} left of {}, over the limit of {limit}", of.unwrap_or_default())
+            let of = of.unwrap_or_default();
+            match part {
+                Part::Age => {
+                    format!("one of {of} is unused for {}, over the limit of {}", span(left), span(limit))
+                }
+                Part::Entries => format!("{left} left of {of}, over the limit of {limit}"),
+                Part::Size => format!("{} left of {of}, {}", ByteSize(left), over(left, limit)),
+            }
         }
         Why::MaxAge => format!("an image is unused for {}, over the limit of {}", span(left), span(limit)),
-        _ => format!("{} left, over the limit of {}", ByteSize(left), ByteSize(limit)),
+        _ => format!("{} left, {}", ByteSize(left), over(left, limit)),
     };
     match held.reasons(why) {
         reasons if reasons.is_empty() => what,
         reasons => format!("{what}: {reasons}"),
     }
+}
+
+/// How much too much there is.
+fn over(left: u64, limit: u64) -> String {
+    format!("{} over the limit of {}", ByteSize(left.saturating_sub(limit)), ByteSize(limit))
 }
 
 /// Why something stayed.
@@ -442,6 +462,22 @@ pub enum Line<'a> {
         name: &'a str,
         /// Why it stayed.
         reason: Reason,
+    },
+    /// What was held back, for it needs `--force`.
+    HeldBack {
+        /// For which limit.
+        why: String,
+        /// Of which extra folder.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        folder: Option<Utf8PathBuf>,
+        /// How many images would have gone.
+        images: u64,
+        /// How many packages.
+        packages: u64,
+        /// How many things of the extra folder.
+        items: u64,
+        /// The bytes that would have gone with them.
+        bytes: u64,
     },
     /// The last line: what was done, and what is left.
     End {

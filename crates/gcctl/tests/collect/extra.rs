@@ -123,6 +123,49 @@ fn most_of_a_folder_goes_for_its_size_only_by_force() {
 }
 
 #[test]
+fn one_folder_that_waits_for_force_stops_nothing_else() {
+    let limited =
+        |path: &str, limit: &str| format!("[[extra]]\npath = \"{path}\"\nkind = \"dir\"\n{limit}\n");
+    let text = [
+        limited("cache", "max-age = \"60h\"\nmax-size = \"9kB\""),
+        limited("other", "max-age = \"60h\""),
+        limited("small", "max-size = \"5kB\""),
+    ];
+    let (scratch, session) = settled(&text.concat());
+    scratch.three();
+    for (name, hours) in [("cache/a", 90), ("cache/b", 50), ("cache/c", 40), ("cache/d", 30)] {
+        file(&session, name, 4000, hours);
+    }
+    for name in ["cache/e", "cache/f", "other/x", "small/one", "small/two", "small/three"] {
+        file(&session, name, 4000, if name.starts_with("other") { 90 } else { 20 });
+    }
+    let rows = gcctl(&scratch, &session, "run --json --max-images 2").ends(2).rows();
+    let of = |kind: &str, field: &str| -> Vec<String> {
+        let own = rows.iter().filter(|row| row["kind"] == kind);
+        own.map(|row| row[field].as_str().unwrap().rsplit('/').next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(
+        (of("extra", "path"), of("held-back", "folder")),
+        (vec!["a".to_owned(), "x".to_owned()], vec!["cache".to_owned(), "small".to_owned()],)
+    );
+    assert_eq!(scratch.keys(), "a b");
+    let ran = gcctl(&scratch, &session, "run").ends(2);
+    let said = ran.says("would delete 4 of 5 items").stderr();
+    assert!(
+        said.contains("3 of 3 items (12.3kB) for good") && !said.contains("over its `max-size`"),
+        "{said}"
+    );
+    // A plan is carried out in the same way, and what was used since stays.
+    let plan = gcctl(&scratch, &session, "plan --json").ends(0).stdout();
+    let apply = format!("apply --force --store {}", scratch.root);
+    aged(session.path("cache/b"), 0);
+    session.feed(&apply.replace(" --force", ""), plan.as_bytes()).ends(2).says("held back");
+    assert!(session.path("cache/c").exists());
+    session.feed(&apply, plan.as_bytes()).ends(1).says("used since");
+    assert!(session.path("cache/b").exists() && !session.path("cache/c").exists());
+}
+
+#[test]
 fn nothing_goes_through_links_and_strange_names_are_names() {
     let (scratch, session) = settled(&format!("{CACHE}max-age = \"1h\"\n"));
     file(&session, "outside/precious", 100, 50);

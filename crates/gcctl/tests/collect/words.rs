@@ -72,6 +72,37 @@ fn nothing_is_said_to_be_pinned_or_in_use_that_is_not() {
 }
 
 #[test]
+fn what_a_limit_would_lose_and_what_keeps_it_is_said() {
+    let scratch = Scratch::new();
+    scratch.three().name("a", &["app:1"]).name("b", &["app:2"]).store_packages(&["npm x 40 x"]);
+    let plan = scratch.run("plan --max-size 10").ends(0).stderr();
+    let lost = "It would delete 3 of 3 images (all of them, ";
+    assert!(plan.contains(lost) && plan.contains("and 1 of 1 package (all of them, "), "{plan}");
+    assert!(plan.contains("`--force` is needed, else `run` and `apply` hold it back"), "{plan}");
+    assert!(!scratch.run("plan --max-size 10 --force").ends(0).stderr().contains("--force"));
+    scratch.run("plan --min-free 10").ends(0).says("It would remove nothing now");
+    scratch.run("plan --limit kind=images,max-size=10").ends(0).says("into the trash");
+    // What a count asks for goes, into the trash, and what the bytes ask for stays.
+    scratch.run("run --max-size 10 --max-images 2").ends(2).says("for 1 d in the trash");
+    assert_eq!(scratch.keys(), "a b");
+    scratch.run("undo").ends(0);
+    scratch.age("c", 30).run("pin a").ends(0);
+    let kept = "2 images left, over the limit of 0: 1 image is pinned and 1 image is kept by `keep-last` as \
+                the last of its name";
+    scratch.run("run --max-images 0 --keep-last 2").ends(1).says(kept);
+    scratch.run("undo").ends(0);
+    let ran = scratch.run("run --max-size 1kB --force").ends(1);
+    assert!(
+        ran.stderr()
+            .contains("over the limit of 1.00kB: 1 image is pinned and 1 image is the newest of its name"),
+        "{}",
+        ran.stderr()
+    );
+    assert_eq!((scratch.keys().as_str(), scratch.packages().as_str()), ("a b", ""));
+    scratch.run("report --json").ends(2).says("knows no `--json`");
+}
+
+#[test]
 fn unfinished_files_are_said_to_be_deleted() {
     let scratch = Scratch::new();
     scratch.three();

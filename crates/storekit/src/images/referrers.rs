@@ -102,6 +102,23 @@ impl Referrers {
         below.split_off(1)
     }
 
+    /// What would go with an entry, as [`Self::release`] says.
+    #[must_use]
+    pub fn would_release(&self, entry: usize) -> Vec<usize> {
+        let (mut gone, mut freed, mut next) = (vec![entry], HashMap::<usize, usize>::new(), 0);
+        while let Some(holder) = gone.get(next) {
+            for referrer in &self.of[*holder] {
+                let freed = freed.entry(*referrer).or_default();
+                *freed += 1;
+                if *freed == self.holders[*referrer] && self.attached[*referrer] {
+                    gone.push(*referrer);
+                }
+            }
+            next += 1;
+        }
+        gone.split_off(1)
+    }
+
     /// Takes an entry away. Returns what goes with it: what hangs on it and on no other entry, each
     /// after what it refers to.
     pub fn release(&mut self, entry: usize) -> Vec<usize> {

@@ -60,10 +60,11 @@ fn files_are_chosen_and_put_in_order_as_images_are() {
 #[test]
 fn df_tells_images_by_name() {
     let scratch = Scratch::new();
-    scratch.three().save("d", 1, &["base", "own"]).name("a", &["app:1"]).name("b", &["app:1"]);
+    scratch.three().save("d", 1, &["base", "own"]).name("a", &["app:1"]).name("b", &["app:2"]);
     let text = scratch.run("df --verbose").ends(0).stdout();
-    // `d` and `c` have no name. Each image has a layer, a manifest and a key file of its own.
-    assert!(text.contains("NAME   IMAGES     OWN  SHARED\n"), "{text}");
-    assert!(text.contains("app:1       2  32.8kB  12.3kB\n"), "{text}");
-    assert!(text.contains("-           2  32.8kB  12.3kB\n"), "{text}");
+    // Tags make no other name, and `d` and `c` have none. Each image has a layer, a manifest and a
+    // key file of its own.
+    assert!(text.contains("NAME  IMAGES     OWN  SHARED\n"), "{text}");
+    assert!(text.contains("app        2  32.8kB  12.3kB\n"), "{text}");
+    assert!(text.contains("-          2  32.8kB  12.3kB\n"), "{text}");
 }

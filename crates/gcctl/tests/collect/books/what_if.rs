@@ -48,10 +48,10 @@ fn a_larger_limit_is_compared_with_a_smaller_one_and_with_the_bound() {
     let table = scratch.run("what-if --max-size 50kB --order cost").ends(0).stdout();
     assert_eq!(
         table,
-        " LIMIT  WHAT                                    IMAGES  PACKAGES  SAVED\n\
-         \x20    -  as it was recorded                         1/6         -  1 min\n\
-         50.0kB  what is cheap to have again goes first     4/6         -  4 min\n\
-         50.0kB  no order could save more                   4/6         -  4 min\n"
+        " LIMIT  WHAT                                    IMAGES FOUND  PACKAGES FOUND  TIME SAVED\n\
+         \x20    -  as it was recorded                       1 of 6 uses               -       1 min\n\
+         50.0kB  what is cheap to have again goes first   4 of 6 uses               -       4 min\n\
+         50.0kB  no order could save more                 4 of 6 uses               -       4 min\n"
     );
     scratch.run("what-if").ends(2);
 }
@@ -89,5 +89,5 @@ fn packages_are_played_too() {
     assert!(lines.iter().all(|line| line["packages-asked"] == 4 && line["asked"] == 0));
     assert_eq!((&lines[0]["rate"], &lines[0]["rate-of"]), (&10_000_000.0.into(), &"assumed".into()));
     let table = scratch.run("what-if --max-size 30kB").ends(0).stdout();
-    assert!(table.contains("2/4") && table.contains("32 s"), "{table}");
+    assert!(table.contains("2 of 4 uses") && table.contains("32 s"), "{table}");
 }

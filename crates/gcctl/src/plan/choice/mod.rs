@@ -1,6 +1,8 @@
 //! A choice that is being made: images and packages go one after the other, and what is left is
 //! known at each step.
 
+mod bytes;
+
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use crate::matcher::Matcher;
 use crate::packages::{Evictions, choose};
 use crate::plan::order::{Ranking, Turn};
 use crate::plan::scoped::{self, Together};
-use crate::plan::{Emptied, Eviction, Left, Plan, Rest, Unneeded};
+use crate::plan::{Emptied, Eviction, Hold, Left, Plan, Rest, Unneeded};
 use crate::plan::{bounds, counts};
 use crate::snapshot::{Holders, Snapshot};
 use bounds::Bound;
@@ -38,6 +40,12 @@ pub(super) struct Choice<'a> {
     ranks: Arc<Vec<u64>>,
     /// The images that may go, the first at the end.
     candidates: Vec<usize>,
+    /// Why those stay that may not go.
+    held: HashMap<usize, Hold>,
+    /// The images that stay for [`Why::MinFree`] alone: the newest of each name.
+    floor: HashSet<usize>,
+    /// The bytes that stay in any case, once they have kept something.
+    reserved: Option<u64>,
     holders: Holders,
     referrers: Referrers,
     gone: HashSet<usize>,
@@ -64,6 +72,9 @@ impl<'a> Choice<'a> {
         let ranking = Ranking::new(snapshot, limits.order);
         let turns = ranking.images(snapshot, &holders);
         let candidates = candidates(snapshot, &referrers, &turns);
+        let may_go: HashSet<usize> = candidates.iter().copied().collect();
+        let own = (0..snapshot.images.len()).filter(|entry| !referrers.is_attached(*entry));
+        let held = own.filter(|entry| !may_go.contains(entry)).map(|entry| (entry, Hold::Pinned)).collect();
         let mut ranks = vec![0; snapshot.images.len()];
         candidates.iter().rev().zip(1..).for_each(|(entry, rank)| ranks[*entry] = rank);
         let by_worth = (limits.order == Order::Cost).then_some(|package| ranking.package(package));
@@ -76,12 +87,13 @@ impl<'a> Choice<'a> {
             ranks: Arc::new(ranks),
             rest: Rest {
                 images,
-                pinned: images.saturating_sub(candidates.len() as u64),
-                held: snapshot.packages.held() as u64,
                 writing: snapshot.unfinished.saturating_sub(snapshot.abandoned),
                 ..Rest::default()
             },
             candidates,
+            held,
+            floor: HashSet::new(),
+            reserved: None,
             holders,
             disks: count_disks(snapshot, &referrers),
             referrers,
@@ -101,14 +113,14 @@ impl<'a> Choice<'a> {
     pub(super) fn keep_the_last(&mut self) {
         if let Some(keep) = self.limits.keep_last {
             let kept = counts::first(self.snapshot, self.own(), keep);
-            self.keep(&kept);
+            self.keep(&kept, Hold::Last);
         }
         for limit in &self.limits.scoped {
             let Some(keep) = limit.keep_last else { continue };
             let matcher = Matcher::new(&limit.of);
             let meant = self.own().filter(|entry| matcher.takes_image(&self.snapshot.images[*entry]));
             let kept = counts::first(self.snapshot, meant, keep);
-            self.keep(&kept);
+            self.keep(&kept, Hold::Last);
         }
     }
 
@@ -163,8 +175,7 @@ impl<'a> Choice<'a> {
         if let Some(limit) = self.limits.max_per_image {
             let stay = counts::last(self.snapshot, self.own(), limit);
             self.evict_where(|choice, entry| {
-                let is_over =
-                    counts::name(&choice.snapshot.images[entry]).is_some() && !stay.contains(&entry);
+                let is_over = choice.snapshot.images[entry].name().is_some() && !stay.contains(&entry);
                 is_over.then_some(Why::MaxPerImage)
             });
         }
@@ -218,87 +229,18 @@ impl<'a> Choice<'a> {
         }
     }
 
-    pub(super) fn by_size(&mut self) {
-        for bound in self.bounds.clone() {
-            if self.live <= bound.stays() {
-                continue;
-            }
-            let floor = if bound.keeps_newest { self.newest(false) } else { HashSet::new() };
-            if !bound.of_packages && !self.can_meet(bound, &floor) {
-                self.keep_the_newest();
-            }
-            self.evict_while(bound, &floor);
-        }
-    }
-
     /// The entries that stay so far and stand for themselves.
     fn own(&self) -> impl Iterator<Item = usize> + Clone + '_ {
         (0..self.snapshot.images.len())
             .filter(|entry| !self.gone.contains(entry) && !self.referrers.is_attached(*entry))
     }
 
-    fn can_meet(&self, bound: Bound, floor: &HashSet<usize>) -> bool {
-        let mut trial = self.clone();
-        trial.evict_while(bound, floor);
-        bound.is_possible && trial.live <= bound.stays()
-    }
-
-    /// From now on, no image goes that is the newest of a name, or that has none.
-    fn keep_the_newest(&mut self) {
-        let newest = self.newest(true);
-        self.keep(&newest);
-    }
-
-    fn keep(&mut self, kept: &HashSet<usize>) {
-        let before = self.candidates.len();
-        self.candidates.retain(|entry| !kept.contains(entry));
-        self.rest.newest += (before - self.candidates.len()) as u64;
-    }
-
-    /// Of those that stay so far, the last saved of each name, and all without a name where those
-    /// are meant, too.
-    fn newest(&self, nameless: bool) -> HashSet<usize> {
-        let images = &self.snapshot.images;
-        let stay = || (0..images.len()).filter(|entry| !self.gone.contains(entry));
-        let mut newest: HashMap<&str, usize> = HashMap::new();
-        for entry in stay() {
-            for name in &images[entry].names {
-                let last = newest.entry(name).or_insert(entry);
-                let rank = |entry: usize| (images[entry].saved, images[entry].used);
-                if rank(entry) > rank(*last) {
-                    *last = entry;
-                }
-            }
-        }
-        let without = stay().filter(|entry| nameless && images[*entry].names.is_empty());
-        without.chain(newest.into_values()).collect()
-    }
-
-    /// Lets go what comes first, images and packages, while it is over. Those of the floor
-    /// stay for now.
-    fn evict_while(&mut self, bound: Bound, floor: &HashSet<usize>) {
-        let all = std::mem::take(&mut self.candidates);
-        let is_left = |entry: &usize| bound.of_packages || floor.contains(entry);
-        let (aside, may_go): (Vec<_>, Vec<_>) = all.iter().copied().partition(is_left);
+    /// From now on, none of these goes.
+    fn keep(&mut self, kept: &HashSet<usize>, hold: Hold) {
+        let (stay, may_go) = self.candidates.iter().partition(|entry| kept.contains(entry));
         self.candidates = may_go;
-        while self.live > bound.stays() {
-            let image = self.candidates.last().map(|entry| self.turns[*entry]);
-            let package = self.packages.next().map(|package| self.ranking.package(package));
-            // Of two that are equal, the one goes that can be fetched again.
-            let is_package = match (image, package) {
-                (None, None) => break,
-                (image, Some(package)) => image.is_none_or(|image| package <= image),
-                (Some(_), None) => false,
-            };
-            if is_package {
-                self.evict_package(bound.why);
-            } else if let Some(entry) = self.candidates.pop() {
-                self.evict(entry, bound.why);
-            }
-        }
-        if !aside.is_empty() {
-            self.candidates = all.into_iter().filter(|entry| !self.gone.contains(entry)).collect();
-        }
+        let stay: Vec<usize> = stay;
+        self.held.extend(stay.into_iter().map(|entry| (entry, hold)));
     }
 
     /// Lets those images go for which there is a reason, in their order.
@@ -382,10 +324,11 @@ impl<'a> Choice<'a> {
 
     /// Settles the trash: what is over its grace goes, then, oldest first, what a byte limit leaves
     /// no room for.
-    pub(super) fn plan(self) -> Plan {
+    pub(super) fn plan(mut self) -> Plan {
         let (now, grace) = (self.snapshot.now, self.limits.grace());
+        let bounds = std::mem::take(&mut self.bounds);
         let over = |bytes, of_packages: bool| {
-            let bounds = self.bounds.iter().rev().filter(move |bound| of_packages || !bound.of_packages);
+            let bounds = bounds.iter().rev().filter(move |bound| of_packages || !bound.of_packages);
             bounds.copied().find(|bound| bytes > bound.bytes)
         };
         let per_image = counts::most(self.own().map(|entry| &self.snapshot.images[entry]));
@@ -401,9 +344,12 @@ impl<'a> Choice<'a> {
             limits: self.limits.clone(),
             abandoned: self.snapshot.abandoned,
             contexts: if self.contexts { self.snapshot.contexts } else { 0 },
-            images: self.images,
-            blobs: self.blobs,
-            packages: Evictions::of(Arc::clone(&self.snapshot.packages), self.packages.gone),
+            images: std::mem::take(&mut self.images),
+            blobs: std::mem::take(&mut self.blobs),
+            packages: Evictions::of(
+                Arc::clone(&self.snapshot.packages),
+                std::mem::take(&mut self.packages.gone),
+            ),
             bodies: unneeded.map(|(digest, bytes)| Unneeded { digest, bytes }).collect(),
             ..Plan::default()
         };
@@ -437,7 +383,8 @@ impl<'a> Choice<'a> {
         };
         plan.unmet = plan.left.unmet(self.limits);
         plan.unmet.extend(unmet);
-        plan.rest = Rest { bytes: plan.left.bytes, ..self.rest };
+        let holds = plan.unmet.iter().map(|it| (it.why, self.holds(it.why))).collect();
+        plan.rest = Rest { bytes: plan.left.bytes, holds, ..self.rest };
         plan
     }
 }
