@@ -16,6 +16,7 @@ use crate::ecosystem::Ecosystem;
 use crate::ecosystem::path::canonical;
 use crate::ecosystem::table::fetchable;
 use crate::error::{Error, Result, explained};
+use crate::guards::{OsvFiles, Watched};
 use crate::known::Index;
 use crate::observe::access_log::AccessLog;
 use crate::observe::meter::Counts;
@@ -27,6 +28,7 @@ use crate::status::looks::Looks;
 use crate::store::Shelf;
 use crate::store::recent_targets::RecentTargets;
 use crate::store::replayed::Replayed;
+use crate::store::seen::Seen;
 use crate::upstream::breaker::Need;
 use crate::upstream::distrust::Distrust;
 use crate::upstream::tokens::Tokens;
@@ -65,6 +67,10 @@ pub(crate) struct Cache {
     pub(crate) counts: Arc<Counts>,
     /// Where each request is noted.
     access: RwLock<Option<AccessLog>>,
+    /// What advisories say.
+    pub(crate) advisories: Watched,
+    /// When versions were first seen.
+    pub(crate) seen: Seen,
     /// What could not be served.
     pub(crate) refusals: Refusals,
     /// What was refused and is to go.
@@ -100,11 +106,14 @@ impl Cache {
     /// On a store that is there.
     ///
     /// # Errors
-    /// Folders that cannot be made; an access log that cannot be opened; a system without random
+    /// Folders that cannot be made; an access log that cannot be opened; advisories that cannot be
+    /// read; a system without random
     /// bytes.
     pub(crate) fn new(config: Config, store: Store, outside: Arc<dyn Outside>) -> Result<Self> {
         store.packages().prepare()?;
         let access = access_log(&config, &outside)?;
+        let advisories = Watched::default();
+        advisories.set(osv_of(&config))?;
         let name = random().map_err(|source| Error::System { doing: "read random bytes", source })?;
         let via = format!("1.1 pkgcache-{name:08x}");
         let (counts, packages) = (Arc::<Counts>::default(), store.packages());
@@ -122,6 +131,8 @@ impl Cache {
             crowd: Crowd::default(),
             queues: Queues::default(),
             counts,
+            advisories,
+            seen: Seen::default(),
             refusals: Refusals::default(),
             refused: Mutex::default(),
             looks: Looks::default(),
@@ -156,7 +167,8 @@ impl Cache {
     /// away can go. Returns what has changed.
     ///
     /// # Errors
-    /// An access log that cannot be opened; nothing is changed then.
+    /// An access log that cannot be opened, or advisories that cannot be read; nothing is changed
+    /// then.
     pub(crate) fn reconfigure(&self, mut config: Config) -> Result<Changes> {
         let old = self.config();
         let changes = Changes::between(&old, &config);
@@ -165,6 +177,7 @@ impl Cache {
         config.socket_mode = old.socket_mode;
         config.limits.connections = old.limits.connections;
         let access = access_log(&config, &self.outside)?;
+        self.advisories.set(osv_of(&config))?;
         *self.access.write().unwrap_or_else(PoisonError::into_inner) = access;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         Ok(changes)
@@ -226,6 +239,10 @@ impl Cache {
         let (parent, via) = (config.parent.clone(), vec![self.via.clone()]);
         Route { private, parent, via, limits: config.limits, need: Need::default() }
     }
+}
+
+fn osv_of(config: &Config) -> Option<&OsvFiles> {
+    config.guards.as_ref().and_then(|guards| guards.osv.as_ref())
 }
 
 fn access_log(config: &Config, outside: &Arc<dyn Outside>) -> Result<Option<AccessLog>> {

@@ -66,6 +66,27 @@ pub enum Error {
         /// Why it cannot be used.
         reason: String,
     },
+    /// Advisories that cannot be read: without them nothing may pass.
+    #[error("cannot use the advisories in `{path}`: {reason}")]
+    #[diagnostic(
+        code(pkgcache::osv),
+        help("`osv` of [pkgcache.guards] names JSON files of advisories, zips of them, or folders of both")
+    )]
+    Osv {
+        /// The file or folder.
+        path: Utf8PathBuf,
+        /// Why it cannot be used.
+        reason: String,
+    },
+    /// A namespace that belongs to nothing.
+    #[error("the namespace `{pattern}` cannot belong to `{owner}`: {reason}")]
+    #[diagnostic(
+        code(pkgcache::not_a_namespace),
+        help(
+            "write `\"KIND:NAME\" = \"MOUNT\"`, with a mount of [pkgcache.upstream] or a registry of that kind"
+        )
+    )]
+    NotANamespace { pattern: String, owner: String, reason: &'static str },
     /// Text that is not the place of a bucket.
     #[error("invalid remote {text:?}: {reason}")]
     #[diagnostic(

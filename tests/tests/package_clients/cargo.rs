@@ -103,7 +103,7 @@ impl<'a> Registry<'a> {
     }
 
     #[track_caller]
-    fn fetch(&self, name: &str, cache: &Cache<'_>) -> Ran {
+    pub(crate) fn fetch(&self, name: &str, cache: &Cache<'_>) -> Ran {
         self.session.run(&format!("rm -rf cargo-{name}; {}", self.line(name, &mount(cache))))
     }
 

@@ -12,6 +12,7 @@ mod columns;
 mod dnf;
 mod doors;
 mod go;
+mod guards;
 mod huggingface;
 mod images;
 mod locks;

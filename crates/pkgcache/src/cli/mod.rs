@@ -138,7 +138,8 @@ enum Job {
     /// `access-log`, `remote`; upstreams as `[pkgcache.upstream]`, with `NAME = "URL"` or `NAME =
     /// { url = "URL", kind = "apt", keyring = "FILE", keep-links = true, follow-redirects = true,
     /// keep-private = true, heuristic-freshness = true, mirrors = ["URL"], next-on-404 = true,
-    /// credentials = "FILE", max-requests = 50, sumdb = "KEY URL", no-sumdb = ["GLOB"] }`;
+    /// credentials = "FILE", max-requests = 50, sumdb = "KEY URL", no-sumdb = ["GLOB"],
+    /// read-only = true }`;
     /// registries as `[pkgcache.registry]`, with `NAME = { url = "URL", tokens-from = "HOST" }`.
     /// Only there: `socket-mode`, `max-connections-per-client`, `ttl`, `stale-window` (a stored
     /// copy stands in for an upstream that fails for 7d beyond that; a 404 of an index counts as a
@@ -174,6 +175,19 @@ enum Job {
     /// for, nor another node that fetches the same for longer than `wait`. A bucket in trouble is
     /// left alone for a while, with a warning. Answers to requests with credentials, and tags of
     /// registries, stay with each node. `plain-http` lets it be another machine's without TLS.
+    ///
+    /// `[pkgcache.guards]` keeps packages from clients, with a 403 that names the guard; each is
+    /// off unless it is set (crates/pkgcache/GUARDS.md has an example of each). Packages are
+    /// written `KIND:NAME` or `KIND:NAME@VERSION`, with `*`. `namespace = { "npm:@acme/*" = "MOUNT"
+    /// }`: such a name is sent to no other upstream. `block` and `allow` are lists. `osv =
+    /// ["FILE"]` has advisories (JSON files, zips or folders of them; `{ files = ["FILE"], refuse =
+    /// "all", ignore = ["ID"] }`, else those of malicious packages count), read again when they
+    /// change. `cooldown = "7d"` is how old a version has to be, by its index's date, else since it
+    /// was first seen here (`{ npm = "7d", apt = "2d" }`; `cooldown-except` is a list). `require =
+    /// "indexed"` says who has to vouch for a file (`{ apt = "signed" }`). `withdrawn = "refuse"`
+    /// refuses what its index took back, which has a mark otherwise. Indexes that are not signed
+    /// are without what is refused. `read-only = true` of a mount or a registry serves only what is
+    /// stored.
     ///
     /// Where neither an upstream nor a host is set, the indexes of this machine's clients are
     /// cached, as `pkgcache detect` finds them; a line on stderr names each.

@@ -167,7 +167,8 @@ pub(crate) fn run(
     let outcome = runtime.block_on(async {
         let machine = Machine::this(environment);
         let config = with_links(process::fitted(config), &machine, environment);
-        let is_needed = config.offline || task.needs_cache;
+        // Past the cache, nothing would be guarded.
+        let is_needed = config.offline || task.needs_cache || config.guards.is_some();
         let (store, booth, place) = match begin(task, config, store).await {
             Ok(begun) => begun,
             Err(error) if is_needed => return Err(error),

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use serde::Serialize;
 use storekit::{ByteSize, Checksum, Digest, Level, PackageKey, Store, StoredResponse, printable};
 use toolkit::{Outcome, output};
@@ -18,10 +18,13 @@ use crate::ecosystem::ruling::{Freshness, Ruling};
 use crate::ecosystem::table::fetchable;
 use crate::ecosystem::{Class, Ecosystem, Package, python};
 use crate::error::{Error, Result};
+use crate::index::guarded;
 use crate::index::{self, Plan};
 use crate::outside::Outside;
 use crate::proxy::lookup::Lookup;
+use crate::response::body::Body;
 use crate::response::location;
+use crate::response::reply::Reason;
 use crate::response::stored_head::Answer;
 use crate::rules::conditional;
 use crate::wire::peer::Peer;
@@ -140,20 +143,25 @@ async fn explain(cache: &Arc<Cache>, asked: &Uri) -> Why {
     let lookup = lookup(cache, target);
     let from =
         index::From { client: Peer::Net(SocketAddr::from(([127, 0, 0, 1], 0))), query: asked.query(), asked };
-    let plan = if index::knows(&lookup.target) {
+    let plan = if let Some(refused) = guarded::before(cache, &lookup, asked.query()).await {
+        refused
+    } else if index::knows(&lookup.target) {
         index::plan(cache, lookup.clone(), &from).await
     } else {
         Plan::Lookup(Box::new(lookup.clone()))
     };
     let (planned, answered) = match plan {
         Plan::Lookup(planned) => (*planned, None),
-        Plan::Answer(response, _) if matches!(class, Class::Index | Class::Tag) => {
-            (index::as_class(lookup, class), Some(response.status()))
+        Plan::Answer(response, _) => {
+            let is_index = matches!(class, Class::Index | Class::Tag);
+            (if is_index { index::as_class(lookup, class) } else { lookup }, Some(response))
         }
-        Plan::Answer(response, _) => (lookup, Some(response.status())),
     };
+    let refusal = answered.as_ref().and_then(|response| refusal(response));
+    let answered = answered.map(|response| response.status());
     let stored = stored(cache, &planned);
     let next = match (&stored, answered) {
+        _ if refusal.is_some() => refusal.unwrap_or_default(),
         (Some(stored), _) if stored.ttl > 0 => "it is handed on without asking".to_owned(),
         (None, Some(status)) if status.is_success() => "it is made of an index that is stored".to_owned(),
         (Some(stored), _) => asks(&planned, Some(stored)),
@@ -176,6 +184,12 @@ async fn explain(cache: &Arc<Cache>, asked: &Uri) -> Why {
         stored: stored.map(|it| it.shown),
         next,
     }
+}
+
+/// What a guard says of it, where one refuses it.
+fn refusal(response: &Response<Body>) -> Option<String> {
+    let reason = response.extensions().get::<Reason>().filter(|_| response.status() == StatusCode::FORBIDDEN);
+    reason.map(|Reason(reason)| reason.clone())
 }
 
 /// What is known of a URL that no request may ask for: what is stored for it, in whatever spelling.

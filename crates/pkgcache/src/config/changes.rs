@@ -46,6 +46,7 @@ impl Changes {
             ("drain-time", old.limits.drain != new.limits.drain),
             ("access-log", old.access_log != new.access_log),
             ("keep-events", old.keep_events != new.keep_events),
+            ("guards", old.guards != new.guards),
         ]);
         let upstreams = |config: &Config| named(&config.upstreams, |it| &it.name);
         let registries = |config: &Config| named(&config.registries, |it| &it.name);
@@ -129,6 +130,7 @@ mod tests {
             access_log: _,
             keep_events: _,
             remote: _,
+            guards: _,
         } = Config::default();
     }
 }

@@ -4,6 +4,7 @@
 
 pub(crate) mod changes;
 mod count;
+pub(crate) mod guards;
 pub(crate) mod hosts;
 pub(crate) mod listen;
 pub(crate) mod mounts;
@@ -29,6 +30,7 @@ pub use crate::config::sources::{Mirror, Sources};
 use crate::config::ttl::Lifetimes;
 use crate::ecosystem::Ecosystem;
 use crate::ecosystem::go::sumdb::Sumdb;
+use crate::guards::Guards;
 use crate::wire::framing::HeadLimits;
 use crate::wire::peer::Peer;
 
@@ -72,6 +74,8 @@ pub struct Config {
     pub keep_events: Duration,
     /// The bucket that several caches share.
     pub remote: Option<RemoteConfig>,
+    /// What is kept from clients, where anything is.
+    pub guards: Option<Arc<Guards>>,
 }
 
 /// An upstream and the path that it is mounted at.
@@ -101,6 +105,8 @@ pub struct Upstream {
     pub heuristic_freshness: bool,
     /// For how long its indexes, and files without a checksum, are handed on without a question.
     pub ttl: Lifetimes,
+    /// Whether only what is stored is served.
+    pub read_only: bool,
 }
 
 /// A registry of container images that is mirrored here.
@@ -116,6 +122,8 @@ pub struct Registry {
     pub has_models: bool,
     /// For how long its tags and lists are handed on without a question.
     pub ttl: Lifetimes,
+    /// Whether only what is stored is served.
+    pub read_only: bool,
 }
 
 /// What the forward mode may reach.
@@ -203,6 +211,7 @@ impl Default for Config {
             access_log: None,
             keep_events: Duration::from_secs(30 * 86_400),
             remote: None,
+            guards: None,
         }
     }
 }

@@ -48,6 +48,8 @@ pub struct RegistryMount {
     pub tokens_from: Option<String>,
     /// For how long its tags and lists are handed on without a question.
     pub ttl: Ttl,
+    /// Whether only what is stored is served.
+    pub read_only: bool,
 }
 
 /// An upstream's table.
@@ -92,6 +94,9 @@ pub struct MountTable {
     /// For how long what clients get is handed on without a question, by class.
     #[serde(default)]
     pub ttl: Ttl,
+    /// Whether only what is stored is served.
+    #[serde(default)]
+    pub read_only: bool,
 }
 
 /// A server with the same content as an upstream, in larder.toml: its URL, or a table.
@@ -212,6 +217,7 @@ pub(super) fn upstream(
         keep_private: table.keep_private,
         heuristic_freshness: table.heuristic_freshness.unwrap_or(guesses),
         ttl: ttl(&table.ttl),
+        read_only: table.read_only,
     })
 }
 
@@ -302,5 +308,6 @@ pub(super) fn registry(
         Some(_) => return Err(wrong("the `kind` of a registry is `oci` or `ollama`")),
     };
     let tokens_from = mount.tokens_from.clone().or(is_docker.then(|| DOCKER_TOKENS.to_owned()));
-    Ok(Registry { name: name.to_ascii_lowercase(), url, tokens_from, has_models, ttl: ttl(&mount.ttl) })
+    let (name, ttl, read_only) = (name.to_ascii_lowercase(), ttl(&mount.ttl), mount.read_only);
+    Ok(Registry { name, url, tokens_from, has_models, ttl, read_only })
 }

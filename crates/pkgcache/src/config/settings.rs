@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use http::Uri;
@@ -15,6 +16,7 @@ use toolkit::net::without_credentials;
 use toolkit::settings::Settings;
 
 use crate::config::count;
+use crate::config::guards::GuardTable;
 use crate::config::hosts::{HostRule, Hosts};
 use crate::config::mounts::{self, Mount, RegistryMount};
 use crate::config::remote::{RemoteConfig, RemoteSetting, RemoteTable};
@@ -85,6 +87,8 @@ pub struct Options {
     pub access_log: Option<Utf8PathBuf>,
     /// For how long the counts by the minute are kept.
     pub keep_events: Option<Age>,
+    /// What is kept from clients.
+    pub guards: Option<GuardTable>,
     /// The bucket that several caches share.
     pub remote: Option<RemoteSetting>,
     /// Whether it is only read, whatever its table says.
@@ -196,6 +200,7 @@ impl Options {
             drain_time: self.drain_time.or(other.drain_time),
             access_log: self.access_log.or(other.access_log),
             keep_events: self.keep_events.or(other.keep_events),
+            guards: self.guards.or(other.guards),
             remote: self.remote.or(other.remote),
             remote_read_only: self.remote_read_only.or(other.remote_read_only),
             account: self.account.or(other.account),
@@ -224,7 +229,7 @@ impl Options {
         };
         let guesses = self.heuristic_freshness.unwrap_or(false);
         let ttl = |own: &Ttl| Lifetimes::of(own, &self.ttl, self.index_ttl);
-        let config = Config {
+        let mut config = Config {
             listen: listen(self.listen.as_deref().unwrap_or(LISTEN), folder)?,
             socket_mode: self.socket_mode.as_deref().map(mode).transpose()?,
             upstreams: self
@@ -260,7 +265,11 @@ impl Options {
                 .map(|path| if path == "-" { path.clone() } else { folder.join(path) }),
             keep_events: self.keep_events.map_or(defaults.keep_events, |age| age.0),
             remote: self.remote.as_ref().map(|remote| self.remote(remote)).transpose()?,
+            guards: None,
         };
+        let guards =
+            self.guards.as_ref().map(|table| table.guards(&config.upstreams, &config.registries, folder));
+        config.guards = guards.transpose()?.flatten().map(Arc::new);
         if let Some(address) = config.listen.net()
             && config.listen.is_remote()
             && !self.allow_remote.unwrap_or(false)

@@ -54,6 +54,8 @@ pub(crate) struct Target {
     /// The name of the mount below which it was asked for; empty at the root, `None` in the forward
     /// mode.
     pub(crate) mount: Option<String>,
+    /// Whether no upstream is asked for it.
+    pub(crate) read_only: bool,
     /// What the body has to be, where the address says so: `/sha256/HEX/NAME/PATH`. Boxed, since
     /// few have one.
     pub(crate) promised: Option<Box<Checksum>>,
@@ -123,6 +125,7 @@ fn forward(config: &Config, uri: &Uri, host: &str) -> Result<Target, NoTarget> {
         keyring: known.keyring,
         sumdb: known.sumdb,
         ttl: known.ttl,
+        read_only: known.read_only,
         keep_private: known.kind != Ecosystem::Generic,
         follow_redirects: known.kind != Ecosystem::Generic,
         kind: known.kind,
@@ -150,6 +153,7 @@ struct Known {
     sumdb: Option<Arc<Sumdb>>,
     ttl: Lifetimes,
     tokens_from: Option<String>,
+    read_only: bool,
 }
 
 /// A URL below an upstream that is mounted is of its kind, and what is pulled from a registry of
@@ -159,14 +163,16 @@ fn mounted_at(config: &Config, url: &Uri, is_allowed: bool) -> Option<Known> {
     let upstreams = config.upstreams.iter().filter_map(|it| {
         let (below, upstream, keyring) = (path_below(&it.url, url)?, it.url.clone(), it.keyring.clone());
         let (sources, sumdb, ttl) = (Arc::clone(&it.sources), it.sumdb.clone(), it.ttl);
-        Some(Known { kind: it.kind, below, upstream, sources, keyring, sumdb, ttl, tokens_from: None })
+        let (kind, tokens_from, read_only) = (it.kind, None, it.read_only);
+        Some(Known { kind, below, upstream, sources, keyring, sumdb, ttl, tokens_from, read_only })
     });
     let registries = config.registries.iter().filter_map(|it| {
         let greets = |path: &str| matches!(path.trim_end_matches('/'), "/v2" | "/v2/token") && !is_allowed;
         let below = path_below(&it.url, url).filter(|path| oci::parse(path).is_some() || greets(path))?;
         let (upstream, tokens_from) = (it.url.clone(), it.tokens_from.clone());
-        let (kind, sources, ttl) = (it.kind(), Arc::default(), it.ttl);
-        Some(Known { kind, below, upstream, sources, keyring: None, sumdb: None, ttl, tokens_from })
+        let (kind, sources, ttl, read_only) = (it.kind(), Arc::default(), it.ttl, it.read_only);
+        let (keyring, sumdb) = (None, None);
+        Some(Known { kind, below, upstream, sources, keyring, sumdb, ttl, tokens_from, read_only })
     });
     upstreams.chain(registries).max_by_key(|it| it.upstream.path().len())
 }
@@ -174,13 +180,13 @@ fn mounted_at(config: &Config, url: &Uri, is_allowed: bool) -> Option<Known> {
 /// A URL that looks like a file of a Debian or RPM repository is taken for one, and where an index
 /// of Python is mounted, one that looks like a file of such an index: these lie on other servers.
 fn by_looks(config: &Config, url: &Uri) -> Known {
-    let (path, tokens_from) = (url.path(), None);
+    let (path, tokens_from, keyring, sumdb) = (url.path(), None, None, None);
     if let Some(index) = config.upstreams.iter().find(|it| it.kind == Ecosystem::Python)
         && let Some(below) = python::mounted_file(url)
     {
         let (kind, upstream) = (Ecosystem::Python, index.url.clone());
-        let (sources, ttl) = (Arc::default(), index.ttl);
-        return Known { kind, below, upstream, sources, keyring: None, sumdb: None, ttl, tokens_from };
+        let (sources, ttl, read_only) = (Arc::default(), index.ttl, index.read_only);
+        return Known { kind, below, upstream, sources, keyring, sumdb, ttl, tokens_from, read_only };
     }
     let kind = match () {
         () if apt::is_likely(path) => Ecosystem::Apt,
@@ -190,8 +196,8 @@ fn by_looks(config: &Config, url: &Uri) -> Known {
     let root =
         format!("{}://{}/", url.scheme_str().unwrap_or("http"), url.authority().map_or("", |it| it.as_str()));
     let (below, upstream) = (path.to_owned(), root.parse().unwrap_or_default());
-    let (sources, ttl) = (Arc::default(), config.ttl);
-    Known { kind, below, upstream, sources, keyring: None, sumdb: None, ttl, tokens_from }
+    let (sources, ttl, read_only) = (Arc::default(), config.ttl, false);
+    Known { kind, below, upstream, sources, keyring, sumdb, ttl, tokens_from, read_only }
 }
 
 /// The path of a URL below another one, if it lies there.
@@ -236,6 +242,7 @@ fn reverse(config: &Config, uri: &Uri, is_ollama: bool) -> Result<Target, NoTarg
         keyring: upstream.keyring.clone(),
         sumdb: upstream.sumdb.clone(),
         ttl: upstream.ttl,
+        read_only: upstream.read_only,
         tokens_from: None,
         mount: Some(upstream.name.clone()),
         promised: promised.map(Box::new),
@@ -335,6 +342,7 @@ fn registry(config: &Config, uri: &Uri, rest: &str, is_ollama: bool) -> Result<T
         upstream: found.url.clone(),
         tokens_from: found.tokens_from.clone(),
         ttl: found.ttl,
+        read_only: found.read_only,
         ..Target::default()
     })
 }

@@ -26,6 +26,7 @@ pub(crate) mod path;
 pub(crate) mod python;
 #[cfg(test)]
 mod recorded;
+pub(crate) mod releases;
 pub(crate) mod ruling;
 pub(crate) mod table;
 mod text;
@@ -199,8 +200,7 @@ const RELATED: [(&str, Ecosystem); 22] = [
 
 impl<'de> Deserialize<'de> for Ecosystem {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        Self::named(&text).ok_or_else(|| D::Error::custom(Self::unknown(&text)))
+        Self::read(&String::deserialize(from)?).map_err(D::Error::custom)
     }
 }
 
@@ -218,6 +218,11 @@ impl Ecosystem {
         Self::Ollama,
         Self::Python,
     ];
+
+    /// The one of this name, or what is said where there is none.
+    pub(crate) fn read(name: &str) -> Result<Self, String> {
+        Self::named(name).ok_or_else(|| Self::unknown(name))
+    }
 
     /// The one of this name.
     pub(crate) fn named(name: &str) -> Option<Self> {

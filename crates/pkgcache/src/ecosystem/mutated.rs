@@ -8,6 +8,7 @@ use http::Uri;
 use super::base::Base;
 use super::packing::Packing;
 use super::python::Form;
+use super::releases::Hidden;
 use super::table::TableBuilder;
 use super::{BadIndex, apk, apt, cargo, dnf, go, huggingface, npm, python};
 use crate::damaged;
@@ -97,10 +98,14 @@ fn pages_of_projects_are_read_or_refused() {
     tried(page(), |bytes| weight(|table| python::vouch(&url(), Form::Json, &mut &*bytes, table)));
     tried(html(), |bytes| weight(|table| python::vouch(&url(), Form::Html, &mut &*bytes, table)));
     tried(page(), |bytes| {
-        written(|out| python::render(&url(), Form::Json, &mut &*bytes, &base(), Form::Html, out))
+        written(|out| {
+            python::render(&url(), Form::Json, &mut &*bytes, &base(), Form::Html, &Hidden::default(), out)
+        })
     });
     tried(html(), |bytes| {
-        written(|out| python::render(&url(), Form::Html, &mut &*bytes, &base(), Form::Json, out))
+        written(|out| {
+            python::render(&url(), Form::Html, &mut &*bytes, &base(), Form::Json, &Hidden::default(), out)
+        })
     });
 }
 
@@ -123,6 +128,7 @@ fn packuments_are_read_or_refused() {
                     &mut &*bytes,
                     &base(),
                     npm::Variant::Full,
+                    &npm::Cut::default(),
                     out,
                 )
             })
@@ -134,6 +140,7 @@ fn packuments_are_read_or_refused() {
                     &mut &*bytes,
                     &base(),
                     npm::Variant::Abbreviated,
+                    &npm::Cut::default(),
                     out,
                 )
             })

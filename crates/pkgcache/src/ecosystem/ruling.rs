@@ -7,6 +7,7 @@ use http::{HeaderMap, StatusCode, Uri};
 use storekit::{Checksum, ChecksumHasher, Digest, Level, StoredResponse};
 
 use crate::ecosystem::contents::Contents;
+use crate::ecosystem::table::Standing;
 use crate::rules::reuse;
 
 /// For how long a stored response may be handed on without asking.
@@ -67,6 +68,8 @@ pub(crate) struct Ruling {
     pub(crate) is_index: bool,
     /// Why nobody vouches for a file that has a name for ever.
     pub(crate) unvouched: Option<&'static str>,
+    /// What its index says of its version.
+    pub(crate) standing: Standing,
 }
 
 impl Ruling {

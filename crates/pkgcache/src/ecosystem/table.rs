@@ -3,13 +3,23 @@
 //! A table is one sorted run of bytes, some hundred for each file, so that the index of a whole
 //! distribution takes a few megabytes and a look takes microseconds.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use http::Uri;
 use storekit::{Checksum, Digest};
 
+/// What an index says of a version beside its bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// When it was published, in seconds since 1970.
+    pub(crate) published: Option<u32>,
+    /// Whether it was taken back: it is there for those alone that chose it before.
+    pub(crate) withdrawn: bool,
+}
+
 /// What an index says of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Voucher {
     /// Where the upstream has it, where that is not where it was asked for.
     pub(crate) url: Option<String>,
@@ -17,6 +27,8 @@ pub(crate) struct Voucher {
     pub(crate) checksum: Option<Checksum>,
     /// How many bytes it has.
     pub(crate) size: Option<u64>,
+    /// What is said of it beside that.
+    pub(crate) standing: Standing,
 }
 
 /// What a table says under a name.
@@ -41,6 +53,7 @@ struct Record {
     /// Where in `urls` the URL begins, and its length.
     url: Option<(u32, u32)>,
     contradicted: bool,
+    standing: Standing,
 }
 
 /// Vouchers by the names that an index has for its files.
@@ -60,7 +73,8 @@ impl fmt::Debug for Table {
 #[derive(Debug, Default)]
 pub(crate) struct TableBuilder(Table);
 
-fn name_of(text: &str) -> [u8; NAME] {
+/// The beginning of the digest of a file's name.
+pub(crate) fn name_of(text: &str) -> [u8; NAME] {
     let mut name = [0; NAME];
     let digest = Digest::of(text.as_bytes());
     name.iter_mut().zip(digest.bytes()).for_each(|(to, from)| *to = *from);
@@ -77,9 +91,27 @@ impl TableBuilder {
             Some(place)
         };
         let url = voucher.url.as_ref().and_then(place);
-        let Voucher { checksum, size, .. } = *voucher;
-        table.records.push(Record { name: name_of(name), checksum, size, url, contradicted: false });
+        let Voucher { checksum, size, standing, .. } = *voucher;
+        let record = Record { name: name_of(name), checksum, size, url, contradicted: false, standing };
+        table.records.push(record);
         table.records.len() < MOST
+    }
+
+    /// Says of files that were added when they were published, by the beginnings of the digests of
+    /// their names.
+    pub(crate) fn publish(&mut self, dates: &HashMap<[u8; NAME], u32>) {
+        for record in &mut self.0.records {
+            record.standing.published = dates.get(&record.name).copied().or(record.standing.published);
+        }
+    }
+
+    /// Where the index dates some files, the others are older than its dates.
+    pub(crate) fn publish_the_rest(&mut self) {
+        if self.0.records.iter().any(|record| record.standing.published.is_some()) {
+            for record in &mut self.0.records {
+                record.standing.published.get_or_insert(0);
+            }
+        }
     }
 
     /// The table.
@@ -112,7 +144,8 @@ impl Table {
             let from = usize::try_from(from).ok()?;
             self.urls.get(from..from.checked_add(usize::try_from(length).ok()?)?).map(str::to_owned)
         });
-        Some(Said::File(Voucher { url, checksum: record.checksum, size: record.size }))
+        let Record { checksum, size, standing, .. } = *record;
+        Some(Said::File(Voucher { url, checksum, size, standing }))
     }
 
     /// How many files it names.
@@ -147,6 +180,7 @@ mod tests {
             url: Some(format!("http://a/{byte}")),
             checksum: Some(Checksum::Sha256([byte; 32])),
             size: Some(1),
+            standing: Standing { published: Some(u32::from(byte)), withdrawn: byte == 3 },
         }
     }
 

@@ -6,9 +6,10 @@ use http::{HeaderMap, StatusCode};
 use storekit::{Checksum, Level};
 
 use crate::cache::Cache;
-use crate::ecosystem::table::{Said, Voucher};
+use crate::ecosystem::table::{Said, Standing, Voucher};
 use crate::ecosystem::{Asked, Class, cargo};
 use crate::index::document::{self, Document};
+use crate::index::guarded;
 use crate::index::named;
 use crate::index::ruled::{Known, Plan, base, beside, names, pinned, ruled, vouched, whole};
 use crate::proxy::lookup::Lookup;
@@ -18,7 +19,7 @@ pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> P
         Class::Index if lookup.target.mount.is_some() && asked.package.name.is_none() => {
             config(cache, lookup).await
         }
-        Class::Index if asked.package.name.is_some() => index_file(cache, lookup).await,
+        Class::Index if asked.package.name.is_some() => index_file(cache, lookup, asked).await,
         Class::Index => config_as_it_is(cache, lookup).await,
         Class::SelfCertifying(checksum) => the_crate(cache, lookup, asked, checksum).await,
         Class::Artifact => under_its_own_name(cache, lookup, asked).await,
@@ -48,30 +49,51 @@ async fn under_its_own_name(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -
     }
 }
 
-/// An index file, handed on as it is where it can be one: cargo leaves out what it cannot read, and
-/// would find no such crate in half a file.
-async fn index_file(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
+/// An index file, handed on as it is where it can be one, but for what clients are not to see:
+/// cargo leaves out what it cannot read, and would find no such crate in half a file.
+async fn index_file(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
     let lookup = ruled(lookup, Known::Index);
     let asking = whole(&lookup);
     let asking = &asking;
-    let table = |document: Document| async move { named::table(cache, asking, &document).await };
-    let good = document::good(cache, asking, table).await;
-    good.map_or_else(|refused| refused, |(document, _)| document::whole(&lookup, &document))
+    let (lookup, name) = (&lookup, &asked.package.name.clone().unwrap_or_default());
+    let page = |document: Document| async move {
+        named::table(cache, asking, &document).await?;
+        if lookup.target.mount.is_none() {
+            return Ok(document::whole(lookup, &document));
+        }
+        let (_, view) = document::view(cache, lookup, &document, name, cargo::releases).await?;
+        if view.hidden.is_empty() {
+            return Ok(document::whole(lookup, &document));
+        }
+        let (salt, hidden) = (format!("cargo {}", view.hidden.salt()), view.hidden.clone());
+        let write = move |read: &mut dyn std::io::Read, out: &mut dyn std::io::Write| {
+            cargo::render(read, &hidden, out)
+        };
+        let page = document::render(cache, lookup, &document, &salt, "text/plain", write).await?;
+        Ok(document::with_hidden(page, &view.hidden))
+    };
+    document::good(cache, asking, page).await.map_or_else(|refused| refused, |(_, page)| page)
 }
 
 /// Who vouches for a crate whose address has its checksum: the index file, where one is stored that
-/// says the same.
-async fn level(cache: &Arc<Cache>, lookup: &Lookup, asked: &Asked, checksum: Checksum) -> Level {
+/// says the same. Where a guard has to know, it is asked for.
+async fn level(cache: &Arc<Cache>, lookup: &Lookup, asked: &Asked, checksum: Checksum) -> (Level, Standing) {
     let indexed = async {
         let (path, name) = names(asked)?;
         let asking = beside(lookup, path, HeaderMap::new())?;
-        let document = document::stored(cache, &asking).await?;
+        let document = match document::stored(cache, &asking).await {
+            Some(document) => document,
+            None if guarded::needs_index(lookup) => document::current(cache, &asking).await.ok()?,
+            None => return None,
+        };
         match named::table(cache, &asking, &document).await.ok()?.get(name)? {
-            Said::File(voucher) if voucher.checksum == Some(checksum) => Some(Level::Indexed),
+            Said::File(voucher) if voucher.checksum == Some(checksum) => {
+                Some((Level::Indexed, voucher.standing))
+            }
             Said::File(_) | Said::Contradiction => None,
         }
     };
-    indexed.await.unwrap_or(Level::Addressed)
+    indexed.await.unwrap_or((Level::Addressed, Standing::default()))
 }
 
 /// The configuration as the upstream has it, where it can be one.
@@ -116,8 +138,8 @@ async fn the_crate(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, checksum: 
     let find = move |read: &mut dyn std::io::Read| cargo::download_url(read, &name, &version, &sha256);
     match document::read(&document, find).await {
         Ok(url) => {
-            let said = Said::File(Voucher { url: Some(url), checksum: Some(checksum), size: None });
-            let level = level(cache, &lookup, asked, checksum).await;
+            let (level, standing) = level(cache, &lookup, asked, checksum).await;
+            let said = Said::File(Voucher { url: Some(url), checksum: Some(checksum), size: None, standing });
             vouched(lookup, said, level)
         }
         Err(error) => document::bad(cache, &asking, &document, &error),

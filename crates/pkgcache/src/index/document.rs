@@ -16,9 +16,11 @@ use storekit::{Digest, PackageEntry};
 use tokio::task::spawn_blocking;
 
 use crate::cache::{self, Cache};
+use crate::ecosystem::releases::{Hidden, Releases};
 use crate::ecosystem::table::{Table, TableBuilder};
 use crate::ecosystem::{BadIndex, ruling};
 use crate::error::explained;
+use crate::index::guarded::{self, View};
 use crate::index::ruled::Plan;
 use crate::known::Index;
 use crate::known::rendered::Page;
@@ -295,6 +297,38 @@ pub(super) async fn table(
     let table = spawn_blocking(work).await.map_err(|error| BadIndex::Own(error.to_string()))??;
     index.tables.keep(name, Arc::clone(&table));
     Ok(table)
+}
+
+/// What clients see of the versions that the document names, where they are judged.
+///
+/// # Errors
+/// [`BadIndex`].
+pub(super) async fn view(
+    cache: &Cache,
+    lookup: &Lookup,
+    document: &Document,
+    name: &str,
+    read: impl FnOnce(&mut dyn Read) -> Result<Releases, BadIndex> + Send + 'static,
+) -> Result<(Arc<Releases>, View), BadIndex> {
+    if !guarded::judges(lookup) {
+        return Ok(Default::default());
+    }
+    let url = &lookup.target.url;
+    let key = Digest::of(format!("{} {} {url}", document.digest, lookup.target.kind.name()).as_bytes());
+    let releases = if let Some(releases) = cache.index.releases.get(&key) {
+        releases
+    } else {
+        let releases = Arc::new(self::read(document, read).await?);
+        cache.index.releases.keep(key, Arc::clone(&releases));
+        releases
+    };
+    let view = guarded::hidden(cache, lookup, name, &releases);
+    Ok((releases, view))
+}
+
+/// The plan, with the number of versions that are not in it.
+pub(super) fn with_hidden(plan: Plan, hidden: &Hidden) -> Plan {
+    if hidden.is_empty() { plan } else { plan.marked(&format!("hidden={}", hidden.len())) }
 }
 
 /// Reads a small document whole.

@@ -220,10 +220,10 @@ async fn head(cache: &Arc<Cache>, lookup: &Lookup) -> Result<(Shelved, CacheStat
     if let Some(found) = fresh() {
         return Ok(hit(found, None));
     }
-    if lookup.config.offline {
+    if lookup.is_offline() {
         let found = stored(cache, lookup).map(|found| hit(found, Some("offline")));
         return found.ok_or_else(|| {
-            let text = format!("{}: {}", lookup.target.url, lookup.config.unasked());
+            let text = format!("{}: {}", lookup.target.url, lookup.unasked());
             let status = CacheStatus { detail: Some(NOT_STORED), ..CacheStatus::default() };
             Plan::answer(own(StatusCode::GATEWAY_TIMEOUT, text, Some(&status)), meter::Result::Error)
         });

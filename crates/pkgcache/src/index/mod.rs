@@ -13,6 +13,7 @@ mod cargo;
 mod dnf;
 mod document;
 mod go;
+pub(crate) mod guarded;
 mod huggingface;
 pub(crate) mod login;
 mod looked_at;
@@ -61,9 +62,12 @@ fn promised(cache: &Cache, mut lookup: Lookup, checksum: Checksum, asked: &Uri) 
     let range = lookup.headers.get(RANGE).cloned();
     ask_for_the_bytes(&mut lookup.headers);
     lookup.headers.extend(range.map(|range| (RANGE, range)));
-    let lookup = as_class(lookup, Class::SelfCertifying(checksum));
-    remember(cache, &lookup, asked);
-    Plan::Lookup(Box::new(lookup))
+    let class = Class::SelfCertifying(checksum);
+    let planned = guarded::after(cache, Box::new(as_class(lookup, class)), class);
+    if let Plan::Lookup(lookup) = &planned {
+        remember(cache, lookup, asked);
+    }
+    planned
 }
 
 /// Finds out what becomes of a GET or HEAD of a package client.
@@ -90,6 +94,10 @@ pub(crate) async fn plan(cache: &Arc<Cache>, lookup: Lookup, from: &From<'_>) ->
         (Ecosystem::Oci | Ecosystem::Ollama, _) => oci::plan(cache, lookup, &asked).await,
         (Ecosystem::HuggingFace, _) => Box::pin(huggingface::plan(cache, lookup)).await,
     };
+    let planned = match planned {
+        Plan::Lookup(lookup) => guarded::after(cache, lookup, asked.class),
+        answered @ Plan::Answer(..) => answered,
+    };
     if let Plan::Lookup(lookup) = &planned {
         remember(cache, lookup, from.asked);
     }
@@ -101,7 +109,8 @@ pub(crate) async fn plan(cache: &Arc<Cache>, lookup: Lookup, from: &From<'_>) ->
 fn remember(cache: &Cache, lookup: &Lookup, asked: &Uri) {
     let ruling = &lookup.ruling;
     let is_one = ruling.freshness == Freshness::Forever && ruling.generations == 0;
-    let simple = is_one && lookup.key.scope.is_none();
+    // The mark of what was withdrawn is not on the short way.
+    let simple = is_one && lookup.key.scope.is_none() && !ruling.standing.withdrawn;
     if !simple || lookup.headers.contains_key(http::header::AUTHORIZATION) {
         return;
     }

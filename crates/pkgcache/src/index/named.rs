@@ -38,14 +38,15 @@ pub(super) async fn said(cache: &Arc<Cache>, asking: &Lookup, name: &str) -> Res
 /// The refusal of an index as one of the file that it names: offline, that is what is missing.
 pub(super) fn of_file(refused: Plan, asking: &Lookup, name: &str) -> Plan {
     let Plan::Answer(response, result) = refused else { return refused };
-    if !asking.config.offline || response.status() != StatusCode::GATEWAY_TIMEOUT {
+    if !asking.is_offline() || response.status() != StatusCode::GATEWAY_TIMEOUT {
         return Plan::Answer(response, result);
     }
     let (url, name) = (&asking.target.url, name.rsplit('/').next().unwrap_or(name));
     let text = if asking.config.replays {
         format!("{name}: the index that names this file, {url}, is not in the record that is replayed")
     } else {
-        format!("{name}: the proxy is offline, and the index that names this file, {url}, is not stored")
+        let who = if asking.config.offline { "the proxy is offline" } else { "the mount is read-only" };
+        format!("{name}: {who}, and the index that names this file, {url}, is not stored")
     };
     let status = CacheStatus { detail: Some(NOT_STORED), ..CacheStatus::default() };
     Plan::answer(own(StatusCode::GATEWAY_TIMEOUT, text, Some(&status)), result)

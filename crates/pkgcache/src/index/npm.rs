@@ -8,11 +8,13 @@ use storekit::Level;
 
 use crate::cache::Cache;
 use crate::ecosystem::base::Base;
-use crate::ecosystem::npm::{self, Variant};
+use crate::ecosystem::npm::{self, Cut, Variant};
+use crate::ecosystem::table::Standing;
 use crate::ecosystem::{Asked, Class};
 use crate::index::document::{self, Document};
+use crate::index::guarded;
 use crate::index::named;
-use crate::index::ruled::{Known, Plan, base, beside, names, pinned, ruled, vouched};
+use crate::index::ruled::{Known, Plan, base, beside, names, pinned, ruled, standing, vouched};
 use crate::proxy::lookup::Lookup;
 
 pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
@@ -66,10 +68,19 @@ async fn packument(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
     let page = |document: Document| {
         let (lookup, salt, url, base) = (&lookup, &salt, url.clone(), base.clone());
         async move {
+            let at = url.clone();
+            let read = move |read: &mut dyn std::io::Read| npm::releases(&at, read);
+            let (releases, mut view) = document::view(cache, lookup, &document, name, read).await?;
+            if let Some(refused) = view.refused(cache) {
+                return Ok(refused);
+            }
+            let cut = Cut::new(&releases, view.hidden.clone());
+            let salt = format!("{salt} {}", cut.salt());
             let write = move |read: &mut dyn std::io::Read, out: &mut dyn std::io::Write| {
-                npm::render(&url, read, &base, variant, out)
+                npm::render(&url, read, &base, variant, &cut, out)
             };
-            document::render(cache, lookup, &document, salt, content_type, write).await
+            let page = document::render(cache, lookup, &document, &salt, content_type, write).await?;
+            Ok(document::with_hidden(page, &view.hidden))
         }
     };
     document::good(cache, &asking, page).await.map_or_else(|refused| refused, |(_, page)| page)
@@ -95,6 +106,12 @@ async fn one_version(cache: &Arc<Cache>, lookup: Lookup, name: &str, version: &s
         let (lookup, salt, check, name, base) = (&lookup, &salt, check.clone(), name.clone(), base.clone());
         async move {
             let version = document::read(&document, check).await?;
+            // By a tag, only now it is known which version is meant.
+            let refused =
+                if guarded::judges(lookup) { judged(cache, lookup, &name, &version).await } else { None };
+            if let Some(refused) = refused {
+                return Ok(refused);
+            }
             let write = move |read: &mut dyn std::io::Read, out: &mut dyn std::io::Write| {
                 npm::render_version(&name, &version, read, &base, out)
             };
@@ -102,6 +119,21 @@ async fn one_version(cache: &Arc<Cache>, lookup: Lookup, name: &str, version: &s
         }
     };
     document::good(cache, &asking, page).await.map_or_else(|refused| refused, |(_, page)| page)
+}
+
+/// What is said of a version, by what its packument says of it.
+async fn judged(cache: &Arc<Cache>, lookup: &Lookup, name: &str, version: &str) -> Option<Plan> {
+    let asking = for_document(lookup, &format!("/{}", name.replace('/', "%2F")))?;
+    let document = match document::current(cache, &asking).await {
+        Ok(document) => document,
+        Err(refused) => return Some(refused),
+    };
+    let url = asking.target.url.clone();
+    let read = move |read: &mut dyn std::io::Read| npm::releases(&url, read);
+    match document::view(cache, &asking, &document, name, read).await {
+        Ok((releases, _)) => guarded::of_version(cache, lookup, name, version, &releases),
+        Err(error) => Some(document::bad(cache, &asking, &document, &error)),
+    }
 }
 
 /// The addresses on both sides of the mount. Other clients that speak like npm take the URL of a
@@ -122,7 +154,10 @@ async fn tarball(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
     match named::said(cache, &asking, name).await {
         Ok(Some(said)) => vouched(lookup, said, Level::Indexed),
         // A version that was taken back is still named by lock files: the upstream decides.
-        Ok(None) => pinned(lookup, "its packument does not name it"),
+        Ok(None) => {
+            let withdrawn = Standing { published: None, withdrawn: true };
+            standing(pinned(lookup, "its packument does not name it"), withdrawn)
+        }
         Err(plan) => plan,
     }
 }

@@ -88,7 +88,7 @@ async fn may_adopt(cache: &Arc<Cache>, mut lookup: Lookup) -> Lookup {
     let known = cache.shelf.find(&lookup.key);
     let has_own = known
         .is_some_and(|known| known.select_where(&lookup.headers, |it| lookup.ruling.accepts(it)).is_some());
-    let Some(digest) = digest.filter(|_| !has_own && !lookup.config.offline) else { return lookup };
+    let Some(digest) = digest.filter(|_| !has_own && !lookup.is_offline()) else { return lookup };
     if matches!(cache.shelf.body(&digest).await, Ok(FoundBody::Sound(_))) {
         let answer = head(cache, &lookup, false).await;
         lookup.ruling.adopts = answer.is_ok_and(|it| it.status() == StatusCode::OK);
@@ -120,7 +120,7 @@ async fn tag(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
     if is_fresh(cache, &lookup) {
         return Plan::Lookup(Box::new(lookup));
     }
-    if lookup.config.offline {
+    if lookup.is_offline() {
         return offline(cache, lookup);
     }
     let turn = cache.index.turns.of(lookup.key.digest());
@@ -196,7 +196,7 @@ fn in_another_choice(cache: &Cache, lookup: &Lookup) -> Option<(Lookup, i64)> {
     let now = cache::now();
     let fits = |it: &&Shelved| {
         let chosen_of = it.stored.selecting.get("accept");
-        let standing = it.answer.stands_by_rule(&lookup.ruling, now) == Some(true) || lookup.config.offline;
+        let standing = it.answer.stands_by_rule(&lookup.ruling, now) == Some(true) || lookup.is_offline();
         let form = form(&it.answer).filter(|form| takes.contains(form));
         standing
             && it.answer.status == StatusCode::OK

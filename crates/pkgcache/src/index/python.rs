@@ -101,14 +101,28 @@ async fn page(cache: &Arc<Cache>, lookup: Lookup, is_list: bool) -> Plan {
     let salt = format!("{url} {wanted:?} {base:?}");
     let page = |document: Document| {
         let (lookup, salt, url, base) = (&lookup, &salt, url.clone(), base.clone());
+        let normal = &normal;
         async move {
             let sent = python::sent(document.content_type())
                 .ok_or_else(|| named::neither(document.content_type()))?;
+            if is_list {
+                let write = move |read: &mut dyn std::io::Read, out: &mut dyn std::io::Write| {
+                    python::render_list(&url, sent, read, &base, wanted, out)
+                };
+                return document::render(cache, lookup, &document, salt, content_type, write).await;
+            }
+            let at = url.clone();
+            let read = move |read: &mut dyn std::io::Read| python::releases(&at, sent, read);
+            let (_, mut view) = document::view(cache, lookup, &document, normal, read).await?;
+            if let Some(refused) = view.refused(cache) {
+                return Ok(refused);
+            }
+            let (salt, hidden) = (format!("{salt} {}", view.hidden.salt()), view.hidden.clone());
             let write = move |read: &mut dyn std::io::Read, out: &mut dyn std::io::Write| {
-                let render = if is_list { python::render_list } else { python::render };
-                render(&url, sent, read, &base, wanted, out)
+                python::render(&url, sent, read, &base, wanted, &hidden, out)
             };
-            document::render(cache, lookup, &document, salt, content_type, write).await
+            let page = document::render(cache, lookup, &document, &salt, content_type, write).await?;
+            Ok(document::with_hidden(page, &view.hidden))
         }
     };
     document::good(cache, &asking, page).await.map_or_else(|refused| refused, |(_, page)| page)

@@ -9,14 +9,14 @@ use crate::config::Config;
 use crate::config::ttl::Lifetimes;
 use crate::ecosystem::base::Base;
 use crate::ecosystem::ruling::{Expected, Freshness, Ruling};
-use crate::ecosystem::table::{Said, fetchable};
+use crate::ecosystem::table::{Said, Standing, fetchable};
 use crate::ecosystem::{Asked, Class};
 use crate::fetch::redirect::leave_harmless;
 use crate::observe::meter;
 use crate::proxy::lookup::Lookup;
 use crate::response::body::Body;
 use crate::response::reply::own;
-use crate::rules::cache_status::CacheStatus;
+use crate::rules::cache_status::{CacheStatus, mark};
 
 /// What becomes of a request.
 pub(crate) enum Plan {
@@ -31,13 +31,21 @@ impl Plan {
         Self::Answer(Box::new(response), result)
     }
 
+    /// The answer, with a word in what this cache says of it.
+    pub(super) fn marked(mut self, word: &str) -> Self {
+        if let Self::Answer(response, _) = &mut self {
+            mark(response.headers_mut(), word);
+        }
+        self
+    }
+
     /// An answer of this program's own that says yes.
     pub(super) fn answered(text: &str) -> Self {
         Self::answer(own(StatusCode::OK, text, Some(&CacheStatus::default())), meter::Result::Hit)
     }
 
     /// An answer of this program's own: what went wrong, in words that clients show.
-    pub(super) fn refused(status: StatusCode, text: impl Into<String>) -> Self {
+    pub(crate) fn refused(status: StatusCode, text: impl Into<String>) -> Self {
         Self::answer(own(status, text, Some(&CacheStatus::default())), meter::Result::Error)
     }
 }
@@ -45,8 +53,12 @@ impl Plan {
 /// The answer for a file that its index does not name. Offline nobody knows whether a newer index
 /// does, so that is no 404.
 pub(super) fn unnamed(lookup: &Lookup, text: String) -> Plan {
-    if lookup.config.offline {
-        let why = if lookup.config.replays { "it is a replay" } else { "the proxy is offline" };
+    if lookup.is_offline() {
+        let why = match lookup.config.replays {
+            true => "it is a replay",
+            false if lookup.config.offline => "the proxy is offline",
+            false => "its mount is read-only",
+        };
         let text = format!("{text}, and {why}");
         return Plan::refused(StatusCode::GATEWAY_TIMEOUT, text);
     }
@@ -152,10 +164,19 @@ pub(super) fn vouched(mut lookup: Lookup, said: Said, level: Level) -> Plan {
         lookup.key = cache::key(&lookup.target, &lookup.headers);
     }
     let expected = voucher.checksum.map(|checksum| Expected { checksum, size: voucher.size });
-    match expected {
+    let planned = match expected {
         Some(_) => Plan::Lookup(Box::new(ruled(lookup, Known::File(level, expected)))),
         None => pinned(lookup, "its index names it without a SHA-512, SHA-256 or SHA-1"),
+    };
+    standing(planned, voucher.standing)
+}
+
+/// The same file, with what its index says of its version.
+pub(super) fn standing(mut planned: Plan, standing: Standing) -> Plan {
+    if let Plan::Lookup(lookup) = &mut planned {
+        lookup.ruling.standing = standing;
     }
+    planned
 }
 
 /// What a server in front of this one, which ends TLS, says of a request.

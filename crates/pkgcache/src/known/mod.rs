@@ -3,6 +3,7 @@
 
 pub(crate) mod contents;
 pub(crate) mod given;
+pub(crate) mod releases;
 pub(crate) mod rendered;
 pub(crate) mod repomds;
 pub(crate) mod repositories;
@@ -19,6 +20,8 @@ pub(crate) struct Index {
     epoch: AtomicU64,
     /// What indexes say of files.
     pub(crate) tables: tables::Tables,
+    /// Versions that indexes name.
+    pub(crate) releases: releases::Known,
     /// Indexes as clients get them.
     pub(crate) rendered: rendered::Rendered,
     /// Debian repositories.

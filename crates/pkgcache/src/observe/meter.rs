@@ -11,6 +11,7 @@ use hyper::body::Frame;
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::guards::Guard;
 use crate::observe::access_log::AccessLog;
 use crate::observe::latency::Latency;
 use crate::observe::record::{Note, Recorder};
@@ -108,6 +109,10 @@ pub(crate) struct Counts {
     pub(crate) remote_unstored: AtomicU64,
     /// Connections that a drain ended because nothing moved on them.
     pub(crate) cut: AtomicU64,
+    /// What each guard refused, by its number.
+    pub(crate) guards: [AtomicU64; Guard::ALL.len()],
+    /// Files of versions that were withdrawn, and served.
+    pub(crate) withdrawn: AtomicU64,
     /// What was asked for lately.
     pub(crate) uses: Uses,
 }
@@ -181,6 +186,11 @@ impl Counts {
             let _ =
                 writeln!(text, "pkgcache_sent_bytes_total{{result=\"{name}\"}} {}", self.of(result).bytes);
         }
+        family(&mut text, "guard_refusals_total", "counter", "Requests that a guard refused.");
+        for guard in Guard::ALL {
+            let count = self.guards.get(guard as usize).map_or(0, get);
+            let _ = writeln!(text, "pkgcache_guard_refusals_total{{guard=\"{}\"}} {count}", guard.name());
+        }
         let single = [
             ("upstream_requests_total", "counter", "Requests to upstreams.", &self.fetches),
             ("upstream_bytes_total", "counter", "Bytes of bodies from upstreams.", &self.fetched_bytes),
@@ -210,6 +220,12 @@ impl Counts {
             ("remote_stored_total", "counter", "URLs written to the remote.", &self.remote_stored),
             ("remote_unstored_total", "counter", "URLs not written to it.", &self.remote_unstored),
             ("refused_total", "counter", "Connections and requests that were refused.", &self.refused),
+            (
+                "withdrawn_total",
+                "counter",
+                "Files served though their version was withdrawn.",
+                &self.withdrawn,
+            ),
             ("quick_total", "counter", "Hits that took the short way.", &self.quick),
             ("connections", "gauge", "Connections of clients now.", &self.connections),
         ];

@@ -111,6 +111,19 @@ impl Served {
 }
 
 impl Lookup {
+    /// Whether no upstream may be asked for it.
+    #[must_use]
+    pub(crate) fn is_offline(&self) -> bool {
+        self.config.offline || self.target.read_only
+    }
+
+    /// Why something that is not stored is not asked for, in an answer to a client.
+    #[must_use]
+    pub(crate) fn unasked(&self) -> &'static str {
+        let is_read_only = self.target.read_only && !self.config.offline;
+        if is_read_only { "its mount is read-only, and this is not stored" } else { self.config.unasked() }
+    }
+
     pub(super) fn question(&self) -> Question<'_> {
         Question { method: &self.method, headers: &self.headers }
     }
@@ -131,7 +144,7 @@ impl Lookup {
             Reuse::Fresh => Some(Served::HIT),
             Reuse::Stale => Some(Served::stale("max-stale")),
             _ if wishes.only_if_cached => return self.gateway_timeout("nothing fresh is stored"),
-            _ if self.config.offline => Some(Served::stale("offline")),
+            _ if self.is_offline() => Some(Served::stale("offline")),
             Reuse::WhileRevalidating => {
                 self.fetch(cache, Some(found), Some(found));
                 Some(Served::stale("stale-while-revalidate"))
@@ -174,8 +187,8 @@ impl Lookup {
     }
 
     fn forward_or_504(&self, why: Forward) -> Handled {
-        if self.config.offline {
-            return self.gateway_timeout(self.config.unasked());
+        if self.is_offline() {
+            return self.gateway_timeout(self.unasked());
         }
         Handled::Forward(why)
     }
@@ -191,8 +204,8 @@ impl Lookup {
         if wishes.only_if_cached {
             return self.gateway_timeout("it is not stored");
         }
-        if self.config.offline {
-            return self.gateway_timeout(self.config.unasked());
+        if self.is_offline() {
+            return self.gateway_timeout(self.unasked());
         }
         // What another request was given whole is about to be stored, in whatever form it was asked
         // for; requests for other forms do not meet it before that.

@@ -1,5 +1,5 @@
 //! The `Cache-Status` field: what this cache did with a request. Source: RFC 9211; the parameter
-//! `verified`, which says who vouches for the bytes, is our own.
+//! `verified`, which says who vouches for the bytes, is our own, as are `withdrawn` and `hidden`.
 
 use std::fmt;
 
@@ -66,6 +66,19 @@ impl CacheStatus {
         if let Ok(value) = HeaderValue::from_str(&self.to_string()) {
             headers.append(CACHE_STATUS, value);
         }
+    }
+}
+
+/// Adds a word to what this cache says of a response: `withdrawn`, or `hidden=N`.
+pub(crate) fn mark(headers: &mut HeaderMap, word: &str) {
+    let all: Vec<_> = headers.get_all(CACHE_STATUS).iter().cloned().collect();
+    let Some((last, before)) = all.split_last() else { return };
+    let Ok(marked) = HeaderValue::from_bytes(&[last.as_bytes(), b"; ", word.as_bytes()].concat()) else {
+        return;
+    };
+    headers.remove(CACHE_STATUS);
+    for value in before.iter().chain([&marked]) {
+        headers.append(CACHE_STATUS, value.clone());
     }
 }
 

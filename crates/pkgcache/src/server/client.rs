@@ -15,6 +15,7 @@ use crate::config::target::{NoTarget, Target, may_reach, registry_path, target_f
 use crate::ecosystem::Package;
 use crate::ecosystem::ruling::{Freshness, Ruling};
 use crate::error::explained;
+use crate::index::guarded;
 use crate::index::{self, Plan, login};
 use crate::observe::meter::{self, Line, Meter, Turn, add};
 use crate::observe::record::{MadeFrom, Note, Visit};
@@ -25,7 +26,7 @@ use crate::proxy::tunnel;
 use crate::response::body::Body;
 use crate::response::location;
 use crate::response::reply::{Reason, for_yarn_classic, is_yarn_classic, own};
-use crate::rules::cache_status::{CACHE_STATUS, CacheStatus, Forward};
+use crate::rules::cache_status::{self, CACHE_STATUS, CacheStatus, Forward};
 use crate::rules::{hop, max_forwards};
 use crate::server::short_path::ShortAnswer;
 use crate::server::simple_request::SimpleRequest;
@@ -449,6 +450,12 @@ impl Client {
         body: Incoming,
     ) -> (Response<Body>, meter::Result) {
         let reads = bodiless && matches!(lookup.method, Method::GET | Method::HEAD);
+        if lookup.config.guards.is_some()
+            && let Some(Plan::Answer(response, result)) =
+                Box::pin(guarded::before(&self.cache, &lookup, asked.query())).await
+        {
+            return (*response, result);
+        }
         if reads && index::knows(&lookup.target) {
             let from = index::From { client: self.peer, query: asked.query(), asked: &asked };
             match Box::pin(index::plan(&self.cache, lookup, &from)).await {
@@ -466,8 +473,12 @@ impl Client {
                     "registries are mirrored here for pulls alone: push to the registry itself",
                 );
             }
-            _ if lookup.config.offline => {
-                let who = if lookup.config.replays { "a replay" } else { "the proxy is offline, and" };
+            _ if lookup.is_offline() => {
+                let who = match lookup.config.replays {
+                    true => "a replay",
+                    false if lookup.config.offline => "the proxy is offline, and",
+                    false => "the mount is read-only, and",
+                };
                 let text = format!("{}: {who} asks no upstream", lookup.target.url);
                 return (own(StatusCode::GATEWAY_TIMEOUT, text, None), meter::Result::Error);
             }
@@ -494,6 +505,10 @@ impl Client {
             return (own(StatusCode::BAD_GATEWAY, text, Some(&status)), meter::Result::Error);
         }
         location::rewrite(&lookup.config, &lookup.target, response.headers_mut());
+        if lookup.ruling.standing.withdrawn && response.status().is_success() {
+            add(&self.cache.counts.withdrawn, 1);
+            cache_status::mark(response.headers_mut(), "withdrawn");
+        }
         (response, result)
     }
 

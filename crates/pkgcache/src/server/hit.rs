@@ -43,6 +43,9 @@ pub(crate) struct Hit {
 
 /// The answer to the request, if it is at hand.
 pub(crate) fn find(cache: &Cache, config: &Arc<Config>, plain: &SimpleRequest<'_>) -> Option<Hit> {
+    if config.guards.is_some() && cache.advisories.is_due() {
+        return None;
+    }
     let remembered = cache.places.get(plain.target, config);
     let remembered = remembered.filter(|place| place.ruling.is_http() || place.epoch == cache.index.epoch());
     let place = remembered.clone().or_else(|| place(cache, config, plain.target))?;

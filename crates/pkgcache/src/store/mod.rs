@@ -12,6 +12,7 @@ pub(crate) mod positioned;
 pub(crate) mod recent;
 pub(crate) mod recent_targets;
 pub(crate) mod replayed;
+pub(crate) mod seen;
 
 use std::collections::HashSet;
 use std::fs::{self, File};

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests write what they like")]
 
 mod entrances;
+mod guards;
 mod keeping;
 mod manual;
 mod nginx;

@@ -205,6 +205,7 @@ pub const PKGCACHE: &[&str] = &[
     "drain-time",
     "access-log",
     "keep-events",
+    "guards",
     "remote",
     "max-size",
     "max-age",

@@ -105,7 +105,7 @@ impl Lines {
     /// Adds it. Returns whether there is room for another.
     fn add(self, table: &mut TableBuilder) -> bool {
         let Self { name: Some(name), version: Some(version), checksum, size } = self else { return true };
-        table.add(&format!("{name}-{version}"), &Voucher { url: None, checksum, size })
+        table.add(&format!("{name}-{version}"), &Voucher { checksum, size, ..Voucher::default() })
     }
 }
 

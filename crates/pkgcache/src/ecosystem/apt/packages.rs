@@ -90,7 +90,7 @@ impl Paragraph {
     fn add_to(self, table: &mut TableBuilder) -> Result<(), BadIndex> {
         if let Some(filename) = &self.filename {
             let checksum = self.checksums.into_iter().flatten().next();
-            add(table, filename, &Voucher { url: None, checksum, size: self.size })?;
+            add(table, filename, &Voucher { checksum, size: self.size, ..Voucher::default() })?;
         }
         let Some(files) = self.files.into_iter().find(|files| !files.is_empty()) else { return Ok(()) };
         let Some(directory) = self.directory else {
@@ -98,7 +98,7 @@ impl Paragraph {
         };
         for (name, size, checksum) in files {
             let path = fields::path(&[&directory, b"/".as_slice(), &name].concat())?;
-            add(table, &path, &Voucher { url: None, checksum: Some(checksum), size: Some(size) })?;
+            add(table, &path, &Voucher { checksum: Some(checksum), size: Some(size), ..Voucher::default() })?;
         }
         Ok(())
     }

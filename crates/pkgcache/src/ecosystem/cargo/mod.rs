@@ -8,7 +8,7 @@ mod versions;
 use storekit::Checksum;
 
 pub(crate) use self::config::{check_config, download_url, render_config};
-pub(crate) use self::versions::vouch;
+pub(crate) use self::versions::{releases, render, vouch};
 use crate::ecosystem::path::canonical;
 use crate::ecosystem::{Asked, Class, Package};
 

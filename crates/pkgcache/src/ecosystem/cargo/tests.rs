@@ -7,7 +7,7 @@ use storekit::Checksum;
 use super::*;
 use crate::ecosystem::BadIndex;
 use crate::ecosystem::base::Base;
-use crate::ecosystem::table::{Said, Table, TableBuilder, Voucher};
+use crate::ecosystem::table::{Said, Standing, Table, TableBuilder, Voucher};
 
 const HEX: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 const OTHER: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -53,7 +53,9 @@ fn each_version_is_vouched_for_by_its_checksum() {
             .concat();
     let table = table(&text).unwrap();
     let said = |hex| {
-        Some(Said::File(Voucher { url: None, checksum: Checksum::from_hex("sha256", hex), size: None }))
+        let standing = Standing { published: Some(1_767_225_600), withdrawn: false };
+        let checksum = Checksum::from_hex("sha256", hex);
+        Some(Said::File(Voucher { checksum, standing, ..Voucher::default() }))
     };
     assert_eq!(table.get("Left-Pad/1.0.0"), said(HEX));
     assert_eq!(table.get("Left-Pad/1.0.0+build.1"), said(OTHER));

@@ -114,7 +114,7 @@ pub(crate) fn vouch(
     let mut unpacked = packing::unpacked(packing, document, packing::CAP)?;
     records::read(PACKAGES, &mut unpacked, |record| {
         let (Some(path), false) = (record.path, record.is_elsewhere) else { return Ok(()) };
-        let voucher = Voucher { url: None, checksum: record.checksum, size: record.size };
+        let voucher = Voucher { checksum: record.checksum, size: record.size, ..Voucher::default() };
         if table.add(&path, &voucher) { Ok(()) } else { Err(BadIndex::TooLarge("it names too many files")) }
     })
 }

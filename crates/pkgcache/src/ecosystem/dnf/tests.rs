@@ -164,8 +164,13 @@ fn a_list_of_packages_says_what_each_has_to_be() {
     ));
     for packing in [Packing::Plain, Packing::Gzip, Packing::Zstd] {
         let table = table(packing, &packed(packing, &text)).unwrap();
-        let says =
-            |hex| Some(Said::File(Voucher { url: None, checksum: Some(sum("sha256", hex)), size: Some(3) }));
+        let says = |hex| {
+            Some(Said::File(Voucher {
+                checksum: Some(sum("sha256", hex)),
+                size: Some(3),
+                ..Voucher::default()
+            }))
+        };
         assert_eq!(table.get("p/a+b-1-1.noarch.rpm"), says(ABC), "{packing:?}");
         assert_eq!(table.get("d%20%C3%A9-1-1.x.rpm"), says(NONE));
         assert_eq!((table.get("c-1-1.noarch.rpm"), table.len()), (None, 2));

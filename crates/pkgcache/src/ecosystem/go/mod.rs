@@ -17,8 +17,12 @@ pub(crate) mod sumdb;
 pub(crate) mod tests;
 pub(crate) mod tiles;
 
+use std::io::{Read, Write};
+
 use crate::ecosystem::path::segments;
-use crate::ecosystem::{Asked, Class, Package};
+use crate::ecosystem::releases::{Hidden, Releases};
+use crate::ecosystem::table::Standing;
+use crate::ecosystem::{Asked, BadIndex, Class, Package};
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +79,60 @@ pub(crate) fn parse(path: &str) -> Option<Request> {
         [module @ .., "@v", file] => of_version(module, file),
         _ => None,
     }
+}
+
+/// No list of versions is longer, in bytes.
+const LONGEST_LIST: u64 = 16 << 20;
+
+/// The versions of a module's list.
+///
+/// # Errors
+/// [`BadIndex`].
+pub(crate) fn releases(document: &mut dyn Read) -> Result<Releases, BadIndex> {
+    let mut found = Releases::default();
+    for line in list(document)?.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        found.add(line.split_whitespace().next().unwrap_or_default(), Standing::default())?;
+    }
+    Ok(found)
+}
+
+/// The version that a document such as that of `@latest` is of.
+///
+/// # Errors
+/// [`BadIndex`].
+pub(crate) fn release(document: &mut dyn Read) -> Result<Releases, BadIndex> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Info {
+        version: String,
+    }
+    let info: Info =
+        serde_json::from_str(&list(document)?).map_err(|error| BadIndex::Malformed(error.to_string()))?;
+    let mut found = Releases::default();
+    found.add(&info.version, Standing::default())?;
+    Ok(found)
+}
+
+/// Writes a module's list without what clients are not to see.
+///
+/// # Errors
+/// [`BadIndex`].
+pub(crate) fn render(document: &mut dyn Read, hidden: &Hidden, out: &mut dyn Write) -> Result<(), BadIndex> {
+    let list = list(document)?;
+    let version = |line: &str| line.split_whitespace().next().unwrap_or_default().to_owned();
+    for line in list.lines().filter(|line| !hidden.has(&version(line))) {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+fn list(document: &mut dyn Read) -> Result<String, BadIndex> {
+    let mut text = String::new();
+    document.take(LONGEST_LIST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LONGEST_LIST {
+        return Err(BadIndex::TooLarge("the list of versions is larger than 16 MiB"));
+    }
+    Ok(text)
 }
 
 /// A request with its class.

@@ -2,6 +2,7 @@
 
 mod names;
 mod packument;
+mod releases;
 mod render;
 #[cfg(test)]
 mod tests;
@@ -13,9 +14,11 @@ use std::io::{BufWriter, Read, Write};
 use http::Uri;
 
 use crate::ecosystem::base::Base;
+use crate::ecosystem::releases::Releases;
 use crate::ecosystem::table::TableBuilder;
 use crate::ecosystem::{Asked, BadIndex, Class, Package, accept, json};
 use names::Name;
+pub(crate) use releases::Cut;
 pub(crate) use version::{check_version, render_version, version_path};
 
 /// The variant of a packument.
@@ -100,6 +103,16 @@ pub(crate) fn vouch(
     json::edit(document, &mut vouch::Vouch::new(packument, table)?)
 }
 
+/// The versions of a packument.
+///
+/// # Errors
+/// [`BadIndex`].
+pub(crate) fn releases(packument: &Uri, document: &mut dyn Read) -> Result<Releases, BadIndex> {
+    let mut reader = releases::Reader::new(packument)?;
+    json::edit(document, &mut reader)?;
+    Ok(reader.found)
+}
+
 /// Whether it can be what is at this URL: a list of keys, or of attestations.
 ///
 /// # Errors
@@ -129,7 +142,8 @@ impl json::Editor for List {
     }
 }
 
-/// Writes the packument in the variant, with links that stay on the mount; all else as it is.
+/// Writes the packument in the variant, with links that stay on the mount, and without what clients
+/// are not to see; all else as it is.
 ///
 /// # Errors
 /// [`BadIndex`].
@@ -138,9 +152,10 @@ pub(crate) fn render(
     document: &mut dyn Read,
     base: &Base,
     variant: Variant,
+    cut: &Cut,
     out: &mut dyn Write,
 ) -> Result<(), BadIndex> {
     let mut out = BufWriter::with_capacity(64 << 10, out);
-    json::edit(document, &mut render::Render::new(packument, base, variant, &mut out)?)?;
+    json::edit(document, &mut render::Render::new(packument, base, variant, cut, &mut out)?)?;
     Ok(out.flush()?)
 }

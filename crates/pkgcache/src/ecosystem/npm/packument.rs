@@ -7,6 +7,7 @@ use http::Uri;
 use super::names::Name;
 use crate::ecosystem::BadIndex;
 use crate::ecosystem::json::{Fate, Path, Value};
+use crate::ecosystem::releases::seconds;
 use crate::ecosystem::table::fetchable;
 
 /// A link that can be followed from here.
@@ -39,6 +40,18 @@ pub(super) fn fate(path: &Path) -> Fate {
         _ => path.is(&["versions", "*", "dist", "attestations", "url"]),
     };
     if seen { Fate::Seen } else { Fate::Copied }
+}
+
+/// The same, with when versions were published.
+#[must_use]
+pub(super) fn fate_with_times(path: &Path) -> Fate {
+    if path.is(&["time", "*"]) { Fate::Seen } else { fate(path) }
+}
+
+/// When a version was published; nothing where that is not a time.
+#[must_use]
+pub(super) fn time(value: Value<'_>) -> Option<u32> {
+    if let Value::Text(text) = value { seconds(text) } else { None }
 }
 
 /// Checks what holds the parts together. Returns whether this is the package's name.

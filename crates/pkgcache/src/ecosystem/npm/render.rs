@@ -7,6 +7,7 @@ use http::Uri;
 use super::Variant;
 use super::names::Name;
 use super::packument;
+use super::releases::Cut;
 use crate::ecosystem::BadIndex;
 use crate::ecosystem::base::Base;
 use crate::ecosystem::json::{Editor, Fate, Path, Value, quoted};
@@ -48,6 +49,7 @@ pub(super) struct Render<'r> {
     root: String,
     keeps_tarballs: bool,
     variant: Variant,
+    cut: &'r Cut,
     out: &'r mut dyn Write,
     named: bool,
     /// When the package was changed last, by `time`, if nothing else says so.
@@ -72,6 +74,7 @@ impl<'r> Render<'r> {
         url: &Uri,
         base: &Base,
         variant: Variant,
+        cut: &'r Cut,
         out: &'r mut dyn Write,
     ) -> Result<Self, BadIndex> {
         Ok(Self {
@@ -79,6 +82,7 @@ impl<'r> Render<'r> {
             root: format!("{}{}", base.here, base.mount),
             keeps_tarballs: base.keeps_links,
             variant,
+            cut,
             out,
             named: false,
             modified: None,
@@ -89,6 +93,9 @@ impl<'r> Render<'r> {
 
     /// Whether the value is part of the variant.
     fn keeps(&self, path: &Path) -> bool {
+        if self.cut.drops(path) {
+            return false;
+        }
         self.variant == Variant::Full
             || match path.depth() {
                 1 => KEPT.contains(&path.last()),
@@ -132,6 +139,7 @@ impl Editor for Render<'_> {
                 || path.is(&["versions", "*", "scripts", "*"]));
         match packument::fate(path) {
             _ if !self.keeps(path) => Fate::Dropped,
+            _ if path.is(&["dist-tags", "latest"]) && self.cut.latest().is_some() => Fate::Seen,
             Fate::Copied if noted => Fate::Seen,
             fate => fate,
         }
@@ -140,6 +148,9 @@ impl Editor for Render<'_> {
     fn see(&mut self, path: &Path, value: Value<'_>) -> Result<Option<String>, BadIndex> {
         self.named |= packument::check(path, value, &self.name)?;
         match (path.depth(), path.last()) {
+            (2, "latest") if path.name(0) == "dist-tags" => {
+                return Ok(self.cut.latest().map(quoted));
+            }
             (1, "modified") => self.says_modified = true,
             (2, "modified") if path.name(0) == "time" => {
                 self.modified = packument::text(path, value)?.map(str::to_owned);

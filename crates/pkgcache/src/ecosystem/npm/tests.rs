@@ -63,12 +63,12 @@ fn table(document: &Json) -> Result<Table, BadIndex> {
 
 fn rendered(document: &Json, variant: Variant) -> Result<String, BadIndex> {
     let mut out = Vec::new();
-    render(&url(), &mut document.to_string().as_bytes(), &base(), variant, &mut out)?;
+    render(&url(), &mut document.to_string().as_bytes(), &base(), variant, &Cut::default(), &mut out)?;
     Ok(String::from_utf8(out).unwrap())
 }
 
 fn file(url: &str, checksum: Option<Checksum>) -> Said {
-    Said::File(Voucher { url: Some(url.to_owned()), checksum, size: None })
+    Said::File(Voucher { url: Some(url.to_owned()), checksum, ..Voucher::default() })
 }
 
 #[test]
@@ -111,7 +111,8 @@ fn links_of_the_full_packument_stay_on_the_mount_and_nothing_else_changes() {
 fn tarballs_stay_where_they_are_for_a_client_that_leads_them_here_itself() {
     let mut out = Vec::new();
     let base = Base { keeps_links: true, ..base() };
-    render(&url(), &mut scoped().to_string().as_bytes(), &base, Variant::Full, &mut out).unwrap();
+    render(&url(), &mut scoped().to_string().as_bytes(), &base, Variant::Full, &Cut::default(), &mut out)
+        .unwrap();
     let out: Json = serde_json::from_slice(&out).unwrap();
     for version in ["1.0.0", "1.1.0"] {
         let tarball = |json: &Json| json["versions"][version]["dist"]["tarball"].clone();
@@ -237,7 +238,7 @@ fn what_npm_leaves_where_it_is_stays_where_it_is() {
         "\"https:\\/\\/registry.example\\/x\" , \"size\": 1.50e1 }}} , \"é\":\"\\ud83d\" }\n",
     );
     let mut out = Vec::new();
-    render(&url(), &mut text.as_bytes(), &base(), Variant::Full, &mut out).unwrap();
+    render(&url(), &mut text.as_bytes(), &base(), Variant::Full, &Cut::default(), &mut out).unwrap();
     let link = "\"http://cache.example:3144/npm/@acme/left/-/left-1.0.0-%C3%A9.tgz\"";
     let expected = text.replace("\"https:\\/\\/registry.example\\/x\"", link);
     assert_eq!(String::from_utf8(out).unwrap(), expected);
@@ -295,7 +296,8 @@ proptest! {
         for text in [bytes, damaged] {
             let mut table = TableBuilder::default();
             let _ = vouch(&url(), &mut text.as_slice(), &mut table);
-            let _ = render(&url(), &mut text.as_slice(), &base(), Variant::Abbreviated, &mut std::io::sink());
+            let (variant, cut) = (Variant::Abbreviated, Cut::default());
+            let _ = render(&url(), &mut text.as_slice(), &base(), variant, &cut, &mut std::io::sink());
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a packument says of its tarballs.
 
+use std::collections::HashMap;
+
 use http::Uri;
 use storekit::Checksum;
 
@@ -7,7 +9,7 @@ use super::names::{Name, plain};
 use super::packument::{self, Link};
 use crate::ecosystem::BadIndex;
 use crate::ecosystem::json::{Editor, Fate, Path, Value};
-use crate::ecosystem::table::{TableBuilder, Voucher};
+use crate::ecosystem::table::{TableBuilder, Voucher, name_of};
 
 /// Adds what it reads to a table.
 pub(super) struct Vouch<'t> {
@@ -18,6 +20,10 @@ pub(super) struct Vouch<'t> {
     tarball: Option<Link>,
     integrity: Option<String>,
     shasum: Option<String>,
+    /// When versions were published, and the names of their tarballs that are not the usual ones.
+    times: HashMap<String, u32>,
+    unusual: Vec<(String, String)>,
+    versions: Vec<String>,
 }
 
 impl<'t> Vouch<'t> {
@@ -25,7 +31,9 @@ impl<'t> Vouch<'t> {
     /// [`BadIndex`], if the URL is not a packument's.
     pub(super) fn new(url: &Uri, table: &'t mut TableBuilder) -> Result<Self, BadIndex> {
         let name = packument::name(url)?;
-        Ok(Self { name, table, named: false, tarball: None, integrity: None, shasum: None })
+        let (times, unusual, versions) = (HashMap::new(), Vec::new(), Vec::new());
+        let (tarball, integrity, shasum) = (None, None, None);
+        Ok(Self { name, table, named: false, tarball, integrity, shasum, times, unusual, versions })
     }
 
     /// Adds the version that was read. Only what an `integrity` or a `shasum` says counts as its
@@ -35,18 +43,33 @@ impl<'t> Vouch<'t> {
         let Some(Link { url, uri }) = self.tarball.take() else { return Ok(()) };
         let weak = || Checksum::from_hex("sha1", &shasum?);
         let checksum = integrity.and_then(|text| Checksum::from_integrity(&text)).or_else(weak);
-        let voucher = Voucher { url: Some(url), checksum, size: None };
+        let voucher = Voucher { url: Some(url), checksum, ..Voucher::default() };
         let usual = self.name.tarball(version);
         let own = plain(uri.path());
         let own = own.trim_start_matches('/');
-        let room = self.table.add(&usual, &voucher) && (own == usual || self.table.add(own, &voucher));
+        let is_usual = own == usual;
+        let room = self.table.add(&usual, &voucher) && (is_usual || self.table.add(own, &voucher));
+        self.versions.push(version.to_owned());
+        if !is_usual {
+            self.unusual.push((version.to_owned(), own.to_owned()));
+        }
         if room { Ok(()) } else { Err(BadIndex::TooLarge("the packument has too many versions")) }
+    }
+
+    /// Says of all versions when they were published.
+    fn publish(&mut self) {
+        let usual = self.versions.iter().map(|version| (version, self.name.tarball(version)));
+        let unusual = self.unusual.iter().map(|(version, file)| (version, file.clone()));
+        let files = usual.chain(unusual);
+        let dates: HashMap<_, _> =
+            files.filter_map(|(version, file)| Some((name_of(&file), *self.times.get(version)?))).collect();
+        self.table.publish(&dates);
     }
 }
 
 impl Editor for Vouch<'_> {
     fn fate(&mut self, path: &Path) -> Fate {
-        packument::fate(path)
+        packument::fate_with_times(path)
     }
 
     fn see(&mut self, path: &Path, value: Value<'_>) -> Result<Option<String>, BadIndex> {
@@ -58,6 +81,8 @@ impl Editor for Vouch<'_> {
             self.integrity = packument::text(path, value)?.map(str::to_owned);
         } else if path.is(&["versions", "*", "dist", "shasum"]) {
             self.shasum = packument::text(path, value)?.map(str::to_owned);
+        } else if path.is(&["time", "*"]) {
+            self.times.extend(packument::time(value).map(|time| (path.last().to_owned(), time)));
         }
         Ok(None)
     }
@@ -67,6 +92,7 @@ impl Editor for Vouch<'_> {
             self.add(path.last())?;
         } else if path.depth() == 0 {
             packument::finish(self.named)?;
+            self.publish();
         }
         Ok(None)
     }

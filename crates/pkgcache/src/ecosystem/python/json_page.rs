@@ -13,15 +13,17 @@ use super::spool::Spool;
 use crate::ecosystem::BadIndex;
 use crate::ecosystem::base::Base;
 use crate::ecosystem::json::{Editor, Fate, Path, Value, quoted};
+use crate::ecosystem::releases::Hidden;
 
 /// Parts of a page that are texts or lists of them.
 const OF_PAGE: [&str; 5] = ["name", "meta", "files", "project-status", "alternate-locations"];
 /// Parts of a file that are looked at.
-const OF_FILE: [&str; 11] = [
+const OF_FILE: [&str; 12] = [
     "filename",
     "url",
     "hashes",
     "size",
+    "upload-time",
     "requires-python",
     "yanked",
     "core-metadata",
@@ -30,6 +32,9 @@ const OF_FILE: [&str; 11] = [
     "gpg-sig",
     "provenance",
 ];
+
+/// A page of which some files are hidden lists no more versions.
+const MOST_VERSIONS: usize = 50_000;
 
 /// Reads a page.
 pub(super) struct Reading<'r> {
@@ -48,6 +53,7 @@ struct Partial {
     link: Option<Link>,
     hashes: Hashes,
     size: Option<u64>,
+    uploaded: Option<String>,
     requires_python: Option<String>,
     yanked: Option<String>,
     core_metadata: Option<Hashes>,
@@ -108,6 +114,7 @@ impl<'r> Reading<'r> {
             ("filename", Value::Text(name)) => file.name = text(name)?,
             ("url", Value::Text(url)) => file.link = Some(link::resolve(self.page, short(url)?)?),
             ("size", Value::Number(size)) => file.size = Some(size.parse().map_err(|_| wrong(path))?),
+            ("upload-time", Value::Text(time)) => file.uploaded = text(time)?,
             ("requires-python", Value::Text(wanted)) => file.requires_python = text(wanted)?,
             ("yanked", Value::Text(reason)) => file.yanked = text(reason)?,
             ("yanked", Value::Bool(yanked)) => file.yanked = yanked.then(String::new),
@@ -117,7 +124,7 @@ impl<'r> Reading<'r> {
             ("dist-info-metadata" | "data-dist-info-metadata", Value::Bool(true) | Value::Object) => {
                 file.dist_info_metadata = Some(Hashes::new());
             }
-            ("hashes", Value::Object) => {}
+            ("upload-time", _) | ("hashes", Value::Object) => {}
             (key, Value::Bool(false)) if key.ends_with("metadata") => {}
             (key, Value::Null) if !matches!(key, "filename" | "url") => {}
             _ => return Err(wrong(path)),
@@ -145,6 +152,7 @@ impl<'r> Reading<'r> {
         (self.each)(Listed {
             hashes: file.hashes,
             size: file.size,
+            uploaded: file.uploaded,
             requires_python: file.requires_python,
             yanked: file.yanked,
             core_metadata: file.core_metadata,
@@ -208,6 +216,11 @@ impl Editor for Reading<'_> {
 pub(super) struct Rewriting<'r> {
     reading: Reading<'r>,
     base: &'r Base,
+    hidden: &'r Hidden,
+    /// The file that comes next, by its place.
+    next: usize,
+    /// The versions that are seen, where the page lists versions and some are not.
+    versions: Option<Vec<String>>,
     out: &'r mut dyn Write,
     /// From the beginning of the list of files to before its end, and what is behind it.
     files: Option<Spool>,
@@ -220,10 +233,24 @@ impl<'r> Rewriting<'r> {
     pub(super) fn new(
         page: &'r Uri,
         base: &'r Base,
+        hidden: &'r Hidden,
         each: &'r mut Each<'r>,
         out: &'r mut dyn Write,
     ) -> Result<Self, BadIndex> {
-        Ok(Self { reading: Reading::new(page, each)?, base, out, files: None, behind: None })
+        let reading = Reading::new(page, each)?;
+        Ok(Self { reading, base, hidden, next: 0, versions: None, out, files: None, behind: None })
+    }
+
+    /// Keeps a version of the page's own list for the one that takes its place.
+    fn keep_version(&mut self, value: Value<'_>) -> Result<(), BadIndex> {
+        let (Value::Text(version), Some(versions)) = (value, &mut self.versions) else { return Ok(()) };
+        if versions.len() == MOST_VERSIONS {
+            return Err(BadIndex::TooLarge("the page lists too many versions"));
+        }
+        if !self.hidden.has(version) {
+            versions.push(short(version)?.to_owned());
+        }
+        Ok(())
     }
 
     /// Writes what was kept until the project's status was known.
@@ -243,10 +270,27 @@ impl<'r> Rewriting<'r> {
 
 impl Editor for Rewriting<'_> {
     fn fate(&mut self, path: &Path) -> Fate {
+        if path.is(&["files", "*"]) {
+            self.next += 1;
+            if self.hidden.has_place(self.next - 1) {
+                return Fate::Dropped;
+            }
+        }
+        if !self.hidden.is_empty() && path.is(&["versions"]) {
+            self.versions = Some(Vec::new());
+            return Fate::Dropped;
+        }
+        if !self.hidden.is_empty() && path.is(&["versions", "*"]) {
+            return Fate::Seen;
+        }
         self.reading.fate(path)
     }
 
     fn see(&mut self, path: &Path, value: Value<'_>) -> Result<Option<String>, BadIndex> {
+        if path.is(&["versions", "*"]) {
+            self.keep_version(value)?;
+            return Ok(None);
+        }
         self.reading.see(path, value)?;
         if path.is(&["files"]) {
             self.files = Some(Spool::new()?);
@@ -270,6 +314,11 @@ impl Editor for Rewriting<'_> {
         self.reading.end(path)?;
         let page = self.reading.page.to_string();
         let untracked = self.reading.head.tracks.is_empty();
+        if path.depth() == 0
+            && let Some(versions) = self.versions.take()
+        {
+            return Ok(Some(format!(r#""versions":{}"#, serde_json::Value::from(versions))));
+        }
         if path.is(&["files"]) {
             self.behind = Some(Spool::new()?);
         } else if path.is(&["meta", "tracks"]) && untracked {

@@ -7,7 +7,8 @@ use super::link::{self, Link};
 use super::names;
 use crate::ecosystem::BadIndex;
 use crate::ecosystem::base::Base;
-use crate::ecosystem::table::{TableBuilder, Voucher};
+use crate::ecosystem::releases::seconds;
+use crate::ecosystem::table::{Standing, TableBuilder, Voucher};
 
 /// A text of a page is no longer.
 const LONGEST: usize = 64 << 10;
@@ -24,6 +25,8 @@ pub(super) struct Listed {
     pub(super) link: Link,
     pub(super) hashes: Hashes,
     pub(super) size: Option<u64>,
+    /// When it was uploaded, as the page has it.
+    pub(super) uploaded: Option<String>,
     pub(super) requires_python: Option<String>,
     /// The reason, which may be empty.
     pub(super) yanked: Option<String>,
@@ -73,6 +76,7 @@ impl Listed {
             link,
             hashes: Hashes::new(),
             size: None,
+            uploaded: None,
             requires_python: None,
             yanked: None,
             core_metadata: None,
@@ -88,6 +92,13 @@ impl Listed {
         here(&self.link, project, base)
     }
 
+    /// What the page says of it beside its bytes.
+    #[must_use]
+    pub(super) fn standing(&self) -> Standing {
+        let published = self.uploaded.as_deref().and_then(seconds);
+        Standing { published, withdrawn: self.yanked.is_some() }
+    }
+
     /// Adds it to a table, with what lies beside it.
     ///
     /// # Errors
@@ -98,16 +109,22 @@ impl Listed {
             url: Some(self.link.url.clone()),
             checksum: checksum(&self.name, &self.hashes)?,
             size: self.size,
+            standing: self.standing(),
         };
         let mut room = table.add(&entry, &voucher);
         if let Some(hashes) = self.core_metadata.as_ref().or(self.dist_info_metadata.as_ref()) {
             let (url, checksum) = (self.link.with_ending(".metadata"), checksum(&self.name, hashes)?);
-            room &=
-                table.add(&format!("{entry}.metadata"), &Voucher { url: Some(url), checksum, size: None });
+            room &= table.add(
+                &format!("{entry}.metadata"),
+                &Voucher { url: Some(url), checksum, size: None, standing: self.standing() },
+            );
         }
         if self.gpg_sig == Some(true) {
             let url = Some(self.link.with_ending(".asc"));
-            room &= table.add(&format!("{entry}.asc"), &Voucher { url, checksum: None, size: None });
+            room &= table.add(
+                &format!("{entry}.asc"),
+                &Voucher { url, standing: self.standing(), ..Voucher::default() },
+            );
         }
         if room { Ok(()) } else { Err(BadIndex::TooLarge("the page lists too many files")) }
     }

@@ -27,6 +27,7 @@ pub(crate) use root::{check_list, render_list};
 
 use crate::ecosystem::base::Base;
 use crate::ecosystem::path::canonical;
+use crate::ecosystem::releases::{Hidden, Releases};
 use crate::ecosystem::table::TableBuilder;
 use crate::ecosystem::{Asked, BadIndex, Class, Package, accept, json};
 use listed::{Head, Listed};
@@ -154,8 +155,21 @@ pub(crate) fn vouch(
     Ok(())
 }
 
-/// Writes the page in the form that is wanted, with links that stay on the mount. Of a project that
-/// is quarantined no files are listed.
+/// The files of a page, by their versions.
+///
+/// # Errors
+/// [`BadIndex`].
+pub(crate) fn releases(page: &Uri, form: Form, document: &mut dyn Read) -> Result<Releases, BadIndex> {
+    let mut found = Releases::default();
+    let head = read(page, form, document, &mut |file| {
+        let version = names::of_file(&file.name).map(|told| told.version);
+        found.add(version.as_deref().unwrap_or(&file.name), file.standing())
+    })?;
+    Ok(if head.is_quarantined() { Releases::default() } else { found })
+}
+
+/// Writes the page in the form that is wanted, with links that stay on the mount, and without the
+/// files that clients are not to see. Of a project that is quarantined no files are listed.
 ///
 /// # Errors
 /// [`BadIndex`].
@@ -165,13 +179,14 @@ pub(crate) fn render(
     document: &mut dyn Read,
     base: &Base,
     wanted: Form,
+    hidden: &Hidden,
     out: &mut dyn Write,
 ) -> Result<(), BadIndex> {
     let mut out = BufWriter::with_capacity(64 << 10, out);
     match (sent, wanted) {
-        (Form::Json, Form::Json) => rewrite(page, document, base, &mut out)?,
-        (_, Form::Json) => write_json(page, sent, document, base, &mut out)?,
-        _ => write_html(page, sent, document, base, &mut out)?,
+        (Form::Json, Form::Json) => rewrite(page, document, base, hidden, &mut out)?,
+        (_, Form::Json) => write_json(page, (sent, document), base, hidden, &mut out)?,
+        _ => write_html(page, (sent, document), base, hidden, &mut out)?,
     }
     Ok(out.flush()?)
 }
@@ -191,24 +206,44 @@ fn read(
     Ok(reading.head)
 }
 
-fn rewrite(page: &Uri, document: &mut dyn Read, base: &Base, out: &mut dyn Write) -> Result<(), BadIndex> {
+/// What takes the files of a page, but for those that are hidden.
+fn seen<'e>(
+    hidden: &'e Hidden,
+    mut each: impl FnMut(Listed) -> Result<(), BadIndex> + 'e,
+) -> impl FnMut(Listed) -> Result<(), BadIndex> + 'e {
+    let mut places = 0..;
+    move |file| {
+        let is_hidden = places.next().is_some_and(|place| hidden.has_place(place));
+        if is_hidden { Ok(()) } else { each(file) }
+    }
+}
+
+fn rewrite(
+    page: &Uri,
+    document: &mut dyn Read,
+    base: &Base,
+    hidden: &Hidden,
+    out: &mut dyn Write,
+) -> Result<(), BadIndex> {
     let mut each = |_: Listed| Ok(());
-    let mut rewriting = json_page::Rewriting::new(page, base, &mut each, out)?;
+    let mut rewriting = json_page::Rewriting::new(page, base, hidden, &mut each, out)?;
     json::edit(document, &mut rewriting)?;
     rewriting.finish()
 }
 
 fn write_html(
     url: &Uri,
-    sent: Form,
-    document: &mut dyn Read,
+    (sent, document): (Form, &mut dyn Read),
     base: &Base,
+    hidden: &Hidden,
     out: &mut dyn Write,
 ) -> Result<(), BadIndex> {
     let project = listed::project(url)?;
     let page = Page { url, project: &project, base };
     let mut files = Spool::new()?;
-    let head = read(url, sent, document, &mut |file| files.put(page.html_file(&file).as_bytes()))?;
+    let mut put = seen(hidden, |file| files.put(page.html_file(&file).as_bytes()));
+    let head = read(url, sent, document, &mut put)?;
+    drop(put);
     out.write_all(page.html_head(&head).as_bytes())?;
     if !head.is_quarantined() {
         files.write(out)?;
@@ -218,19 +253,21 @@ fn write_html(
 
 fn write_json(
     url: &Uri,
-    sent: Form,
-    document: &mut dyn Read,
+    (sent, document): (Form, &mut dyn Read),
     base: &Base,
+    hidden: &Hidden,
     out: &mut dyn Write,
 ) -> Result<(), BadIndex> {
     let project = listed::project(url)?;
     let page = Page { url, project: &project, base };
     let (mut files, mut comma) = (Spool::new()?, "");
-    let head = read(url, sent, document, &mut |file| {
+    let mut put = seen(hidden, |file| {
         files.put(comma.as_bytes())?;
         comma = ",";
         files.put(page.json_file(&file).as_bytes())
-    })?;
+    });
+    let head = read(url, sent, document, &mut put)?;
+    drop(put);
     out.write_all(page.json_head(&head).as_bytes())?;
     if !head.is_quarantined() {
         files.write(out)?;

@@ -64,7 +64,8 @@ fn pip_sees_the_same_files_here_as_there() {
     };
     let written = |sent, text: &str, wanted| {
         let mut out = Vec::new();
-        render(&page, sent, &mut text.as_bytes(), &base, wanted, &mut out).unwrap();
+        render(&page, sent, &mut text.as_bytes(), &base, wanted, &super::Hidden::default(), &mut out)
+            .unwrap();
         String::from_utf8(out).unwrap()
     };
     let typed = |form| if form == Form::Json { "application/vnd.pypi.simple.v1+json" } else { "text/html" };

@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use storekit::Checksum;
 
 use super::*;
-use crate::ecosystem::table::{Said, Table, Voucher};
+use crate::ecosystem::table::{Said, Standing, Table, Voucher};
 
 const ONE: &str = "1111111111111111111111111111111111111111111111111111111111111111";
 const TWO: &str = "2222222222222222222222222222222222222222222222222222222222222222";
@@ -68,13 +68,17 @@ fn table_of(form: Form, text: &str) -> Result<Table, BadIndex> {
 
 fn rendered(sent: Form, text: &str, wanted: Form) -> Result<String, BadIndex> {
     let mut out = Vec::new();
-    render(&page(), sent, &mut text.as_bytes(), &base(), wanted, &mut out)?;
+    render(&page(), sent, &mut text.as_bytes(), &base(), wanted, &Hidden::default(), &mut out)?;
     Ok(String::from_utf8(out).unwrap())
 }
 
 fn file(url: &str, hex: Option<&str>, size: Option<u64>) -> Said {
+    standing(url, hex, size, Standing::default())
+}
+
+fn standing(url: &str, hex: Option<&str>, size: Option<u64>, standing: Standing) -> Said {
     let checksum = hex.map(|hex| Checksum::from_hex("sha256", hex).unwrap());
-    Said::File(Voucher { url: Some(url.to_owned()), checksum, size })
+    Said::File(Voucher { url: Some(url.to_owned()), checksum, size, standing })
 }
 
 #[test]
@@ -82,14 +86,20 @@ fn a_json_page_vouches_for_its_files_and_their_metadata() {
     let table = table_of(Form::Json, &json_page().to_string()).unwrap();
     let wheel = "https://files.example/packages/aa/zope_left-1.0-py3-none-any.whl";
     let entry = "files.example/packages/aa/zope_left-1.0-py3-none-any.whl";
-    assert_eq!(table.get(entry), Some(file(wheel, Some(ONE), Some(1234))));
+    let dated = Standing { published: Some(1_735_689_600), withdrawn: false };
+    assert_eq!(table.get(entry), Some(standing(wheel, Some(ONE), Some(1234), dated)));
     assert_eq!(
         table.get(&format!("{entry}.metadata")),
-        Some(file(&format!("{wheel}.metadata"), Some(TWO), None))
+        Some(standing(&format!("{wheel}.metadata"), Some(TWO), None, dated))
     );
-    assert_eq!(table.get(&format!("{entry}.asc")), Some(file(&format!("{wheel}.asc"), None, None)));
+    assert_eq!(
+        table.get(&format!("{entry}.asc")),
+        Some(standing(&format!("{wheel}.asc"), None, None, dated))
+    );
     let old = "https://index.example/old/zope.left-0.9.tar.gz?sig=1";
-    assert_eq!(table.get("index.example/old/zope.left-0.9.tar.gz"), Some(file(old, None, None)));
+    let yanked = Standing { published: None, withdrawn: true };
+    let name = "index.example/old/zope.left-0.9.tar.gz";
+    assert_eq!(table.get(name), Some(standing(old, None, None, yanked)));
     assert_eq!(table.len(), 4);
 }
 
@@ -99,10 +109,11 @@ fn an_html_page_vouches_for_its_files_and_their_metadata() {
         let table = table_of(form, HTML).unwrap();
         let wheel = "https://index.example/files/zope_left-1.0%2Bcpu-py3-none-any.whl";
         let entry = "index.example/files/zope_left-1.0+cpu-py3-none-any.whl";
-        assert_eq!(table.get(entry), Some(file(wheel, Some(ONE), None)));
+        let yanked = Standing { published: None, withdrawn: true };
+        assert_eq!(table.get(entry), Some(standing(wheel, Some(ONE), None, yanked)));
         assert_eq!(
             table.get(&format!("{entry}.metadata")),
-            Some(file(&format!("{wheel}.metadata"), Some(TWO), None))
+            Some(standing(&format!("{wheel}.metadata"), Some(TWO), None, yanked))
         );
         let old = "http://files.example:8080/zope.left-0.9.zip";
         assert_eq!(table.get("http_files.example_8080/zope.left-0.9.zip"), Some(file(old, None, None)));
@@ -467,7 +478,8 @@ proptest! {
             for form in [Form::Json, Form::Html] {
                 let _ = vouch(&page(), form, &mut text.as_slice(), &mut TableBuilder::default());
                 for wanted in [Form::Json, Form::PlainHtml] {
-                    let _ = render(&page(), form, &mut text.as_slice(), &base(), wanted, &mut std::io::sink());
+                    let (base, hidden) = (base(), Hidden::default());
+                    let _ = render(&page(), form, &mut text.as_slice(), &base, wanted, &hidden, &mut std::io::sink());
                 }
             }
         }

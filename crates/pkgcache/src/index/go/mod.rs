@@ -12,8 +12,10 @@ use crate::ecosystem::contents::Contents;
 use crate::ecosystem::go::sumdb::shown;
 use crate::ecosystem::go::{self, Kind, Query, Request, What};
 use crate::ecosystem::ruling::Expected;
-use crate::index::looked_at;
-use crate::index::ruled::{Known, Plan, pinned, ruled};
+use crate::index::document::{self, Document};
+use crate::index::guarded;
+use crate::index::ruled::{Known, Plan, pinned, ruled, whole};
+use crate::index::{looked_at, named};
 use crate::proxy::lookup::Lookup;
 
 /// What becomes of a request for something that a Go client asks for.
@@ -22,11 +24,40 @@ pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
         return Plan::Lookup(Box::new(lookup));
     };
     match what {
+        What::Index if guarded::judges(&lookup) && lookup.target.mount.is_some() => {
+            judged(cache, ruled(lookup, Known::Index)).await
+        }
         What::Index => Plan::Lookup(Box::new(ruled(lookup, Known::Index))),
         What::File(Kind::Info) => pinned(lookup, "a checksum database says nothing of a version's `.info`"),
         What::File(kind) => file(cache, lookup, kind == Kind::Mod).await,
         What::Sumdb(name, query) => of_database(cache, lookup, &name, query).await,
     }
+}
+
+/// A module's list without what clients are not to see; of its newest version, or what a branch is,
+/// whether they may have that.
+async fn judged(cache: &Arc<Cache>, mut lookup: Lookup) -> Plan {
+    named::legible(&mut lookup.headers);
+    let (asking, lookup) = (&whole(&lookup), &lookup);
+    let name = &lookup.package.name.clone().unwrap_or_default();
+    let is_list = lookup.target.below.ends_with("/@v/list");
+    let page = |document: Document| async move {
+        let read = if is_list { go::releases } else { go::release };
+        let (_, mut view) = document::view(cache, lookup, &document, name, read).await?;
+        if let Some(refused) = view.refused(cache) {
+            return Ok(refused);
+        }
+        if view.hidden.is_empty() {
+            return Ok(document::whole(lookup, &document));
+        }
+        let (salt, hidden) = (format!("go {}", view.hidden.salt()), view.hidden.clone());
+        let write =
+            move |read: &mut dyn std::io::Read, out: &mut dyn std::io::Write| go::render(read, &hidden, out);
+        let page =
+            document::render(cache, lookup, &document, &salt, "text/plain; charset=utf-8", write).await?;
+        Ok(document::with_hidden(page, &view.hidden))
+    };
+    document::good(cache, asking, page).await.map_or_else(|refused| refused, |(_, page)| page)
 }
 
 /// What a database is asked for. The one that is set for the mount is reached through it, and no
