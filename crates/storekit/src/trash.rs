@@ -20,7 +20,7 @@ const DAMAGED: &str = "damaged";
 const TIME: &str = "%Y%m%dT%H%M%S%.6fZ";
 /// What is being deleted; nothing is brought back from there.
 const DOOMED: &str = ".doomed-";
-/// How often a move into the trash is tried while others empty it.
+/// How often a move into the trash, and emptying it, are tried while others do the other thing.
 const AGAIN: usize = 16;
 
 /// Whether the trash's folder of this name is being deleted, or was by a run that was killed.
@@ -249,12 +249,22 @@ impl Trash {
                 continue;
             }
             freed += disk_bytes(&path)?;
-            match fs::remove_dir_all(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                removed => removed.at("empty", &path)?,
-            }
+            remove_all(&path).at("empty", &path)?;
         }
         Ok(freed)
+    }
+}
+
+/// Removes a folder with all that is in it, where it is there. What another run was moving into it
+/// when it was doomed may come while it is emptied.
+fn remove_all(folder: &Utf8Path) -> io::Result<()> {
+    let mut tries = AGAIN;
+    loop {
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries > 0 => tries -= 1,
+            removed => return removed,
+        }
     }
 }
 
@@ -396,6 +406,24 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let trash = Trash::new(Utf8Path::from_path(dir.path()).unwrap(), false);
         (dir, trash)
+    }
+
+    #[test]
+    fn what_comes_while_it_is_emptied_goes_too() {
+        let (_dir, trash) = trash();
+        for _ in 0..50 {
+            let folder = trash.folder().join(".doomed-1").join("keys");
+            fs::create_dir_all(&folder).unwrap();
+            std::thread::scope(|scope| {
+                // No more often than is tried again.
+                scope.spawn(|| {
+                    (0..AGAIN).for_each(|name| drop(fs::write(folder.join(name.to_string()), "late")))
+                });
+                trash.shred().unwrap();
+            });
+            trash.shred().unwrap();
+            assert!(trash.names().unwrap().is_empty());
+        }
     }
 
     #[test]
