@@ -417,7 +417,7 @@ mod tests {
             std::thread::scope(|scope| {
                 // No more often than is tried again.
                 scope.spawn(|| {
-                    (0..AGAIN).for_each(|name| drop(fs::write(folder.join(name.to_string()), "late")))
+                    (0..AGAIN).for_each(|name| drop(fs::write(folder.join(name.to_string()), "late")));
                 });
                 trash.shred().unwrap();
             });

@@ -276,6 +276,8 @@ pub(crate) fn run(cli: &Cli, signals: &Signals) -> miette::Result<Outcome> {
         return Ok(tier::plan(&mut *open(file)?, name, &limits, here, force, &mut console)?);
     }
     let store = commands::open(&folder, common.store.is_some(), &mut console)?.with_stop(signals.stop());
+    // What only looks leaves damage where it is.
+    let store = if job.may_change() { store } else { store.left_alone() };
     let outcome = dispatch(job, &settings, &store, signals, &mut console)?;
     // What a change or a verdict prints was flushed before; a listing's reader may go at the very
     // end.
@@ -297,6 +299,18 @@ impl Job {
             ) => Output::listing(),
             Self::Engine(job) if !matches!(job, engine::EngineJob::Apply { .. }) => Output::listing(),
             _ => Output::report(),
+        }
+    }
+}
+
+impl StoreJob {
+    /// Whether it does more than look.
+    fn may_change(&self) -> bool {
+        match self {
+            Self::Apply { .. } | Self::Verify { .. } | Self::Undo => true,
+            Self::Run { dry_run, .. } => !dry_run,
+            Self::Clean { out, .. } | Self::Rm { out, .. } => !out.dry_run,
+            _ => false,
         }
     }
 }

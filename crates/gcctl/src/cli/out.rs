@@ -45,7 +45,7 @@ impl CleanArgs {
 pub(super) struct OutArgs {
     /// Print what would go, and remove nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     /// Keep removed things for this long; `0s` deletes them at once
     #[arg(long, value_name = "AGE")]
     trash_grace: Option<Age>,

@@ -174,6 +174,7 @@ pub(super) fn planned(
     force: Force,
     console: &mut Console<'_>,
 ) -> Result<()> {
+    warn_unmet(folders, going, console);
     if going.is_empty() {
         return Ok(());
     }
@@ -188,6 +189,18 @@ pub(super) fn planned(
         console.warn(held_back(&held.refusal));
     }
     Ok(())
+}
+
+/// Says which folders stay over their limits although all goes that may.
+fn warn_unmet(folders: &[Folder], going: &[Going], console: &mut Console<'_>) {
+    for (folder, most) in folders.iter().filter_map(|folder| Some((folder, folder.max_size?.size))) {
+        // Of one that cannot be read that was said before.
+        let Ok(found) = survey(folder) else { continue };
+        let left = found.bytes.saturating_sub(sum(going.iter().filter(|it| it.folder == folder.path)));
+        if left > most.0 {
+            console.warn(still_over(folder, most, left));
+        }
+    }
 }
 
 fn going_table<'a>(folders: &[Folder], going: impl Iterator<Item = &'a Going>, now: Timestamp) -> Table {

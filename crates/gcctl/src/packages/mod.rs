@@ -13,7 +13,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use storekit::images::STAMP_EVERY;
 use storekit::packages::index::Summary;
 use storekit::{Digest, Level, PackageId, PackageKey};
 
@@ -102,11 +101,14 @@ impl View<'_> {
     }
 }
 
-/// Which of the times within which stamps are not renewed, by the seconds since 1970.
+/// What was last used within so many seconds counts as used at the same time: what one build needs
+/// is used one after another.
+const STEP: i64 = 300;
+
+/// Which of these times it is, by the seconds since 1970.
 #[must_use]
 pub fn step(seconds: i64) -> i64 {
-    let length = i64::try_from(STAMP_EVERY.as_secs()).unwrap_or(i64::MAX);
-    seconds.div_euclid(length.max(1))
+    seconds.div_euclid(STEP)
 }
 
 impl Packages {

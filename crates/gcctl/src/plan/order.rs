@@ -24,9 +24,8 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// By when it was last used; of equal ones, by how often. A stamp is not renewed for
-    /// [`storekit::images::STAMP_EVERY`], so that within such a time all count as used at the same
-    /// time.
+    /// By when it was last used; of equal ones, by how often. What one build needs is used one
+    /// after another, and counts as used at the same time.
     #[must_use]
     pub fn by_use(last: Timestamp, uses: u64) -> Self {
         Self { first: step(last.as_second()), uses, used: nanoseconds(last) }

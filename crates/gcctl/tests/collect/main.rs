@@ -98,6 +98,17 @@ fn apply_keeps_what_changed_since_the_plan() {
 }
 
 #[test]
+fn apply_keeps_what_was_used_although_it_had_been_used_a_moment_before() {
+    let scratch = Scratch::new();
+    save(&scratch.store, "a", &["base"]);
+    save(&scratch.store, "b", &["base"]);
+    let plan = scratch.run("plan --max-images 0 --json").ends(0).stdout();
+    scratch.store.images().touch(&"a".parse().unwrap());
+    scratch.feed("apply", &plan).ends(1).says("kept `a`: used since");
+    assert_eq!(scratch.keys(), "a");
+}
+
+#[test]
 fn apply_refuses_what_is_no_plan_and_removes_nothing() {
     let scratch = Scratch::new();
     let plan = scratch.three().run("plan --max-images 0 --json").ends(0).stdout();

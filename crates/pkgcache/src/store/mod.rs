@@ -26,6 +26,7 @@ use camino::Utf8PathBuf;
 use http::HeaderMap;
 use storekit::error::At;
 use storekit::files::state::FileState;
+use storekit::packages::STAMP_EVERY;
 use storekit::{
     BodyWriter, Checksum, Digest, Hasher, Lease, NeededBodies, PackageEntry, PackageKey, Packages, Store,
     StoredResponse,
@@ -46,8 +47,6 @@ const ENTRIES: usize = 2048;
 const FILES: usize = 128;
 /// Bodies of which it is remembered that they are sound.
 const SOUND: usize = 16_384;
-/// A use is stamped again after so many seconds.
-const STAMP_EVERY: i64 = 300;
 /// Those who write entries wait no longer for what is deleted: 20 ms, and what one deletion takes.
 const STEP: Duration = Duration::from_millis(20);
 
@@ -193,7 +192,8 @@ impl Shelf {
         // What is replayed was stamped when it was read.
         let Some(_) = known.state else { return };
         let last = known.stamped.load(Ordering::Relaxed);
-        if (now - last >= STAMP_EVERY || last > now) && known.stamped.swap(now, Ordering::Relaxed) == last {
+        let every = i64::try_from(STAMP_EVERY.as_secs()).unwrap_or(i64::MAX);
+        if (now - last >= every || last > now) && known.stamped.swap(now, Ordering::Relaxed) == last {
             self.packages.touch(key);
         }
     }

@@ -22,7 +22,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{CWD, Timespec, Timestamps, utimensat};
@@ -44,9 +44,6 @@ use crate::{Digest, Key};
 const KEYS_IN_STORE: &str = "images/keys";
 /// No record of what a build fetched is larger: 64 MiB.
 pub const FETCHED_CAP: u64 = 64 << 20;
-/// A use is stamped again only when the last stamp is older than this.
-pub const STAMP_EVERY: Duration = Duration::from_secs(300);
-
 /// The folders in which writers leave unfinished files.
 const FOLDERS: [&str; 6] = ["blobs/sha256", "keys", "inputs", "fetched", "pins", ""];
 
@@ -225,17 +222,10 @@ impl Images {
         Ok(self::stamp(&path)?.map(|time| time.min(SystemTime::now())))
     }
 
-    /// Stamps the key as used now, unless it was stamped a moment ago. A store that cannot be
-    /// written to stays as it is.
+    /// Stamps the key as used now: a collector that has chosen it before sees that. A store that
+    /// cannot be written to stays as it is.
     pub fn touch(&self, key: &Key) {
-        let path = self.key_path(key);
-        let stamped = fs::metadata(&path).and_then(|metadata| metadata.modified());
-        let fresh = stamped.is_ok_and(|time| time.elapsed().is_ok_and(|age| age < STAMP_EVERY));
-        if !fresh {
-            // A use that is not stamped makes the entry a little older than it is; nothing depends
-            // on it.
-            let _ = stamp_now(&path);
-        }
+        let _ = stamp_now(&self.key_path(key));
     }
 
     /// The manifest of inputs that was saved with the key.

@@ -18,7 +18,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -27,12 +27,16 @@ use crate::digest::{Digest, Hasher};
 use crate::error::{At, Error, Result};
 use crate::events::Events;
 use crate::files::replace::{self, Durability, Staged};
-use crate::images::{STAMP_EVERY, stamp_now};
+use crate::images::stamp_now;
 use crate::packages::entry::{CAP, MOST_RESPONSES, PackageEntry, PackageKey};
 use crate::store::Store;
 
 pub use id::PackageId;
 pub use needed::NeededBodies;
+
+/// A use is stamped again only when the last stamp is older than this: packages may be asked for
+/// very often.
+pub const STAMP_EVERY: Duration = Duration::from_secs(1);
 
 /// The package downloads of a store.
 #[derive(Clone, Debug)]

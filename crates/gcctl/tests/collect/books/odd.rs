@@ -70,9 +70,32 @@ fn a_damaged_image_is_one_line_and_holds_every_blob_until_it_is_removed() {
         scratch.run("run --max-images 1").ends(0);
         scratch.run("rm a").ends(i32::from(!scratch.keys().contains('a')));
         assert_eq!((scratch.keys().as_str(), scratch.blobs()), ("b", before), "{number}");
-        scratch.run("rm b").ends(0);
+        scratch.run("rm b --trash-grace 0s").ends(0);
         assert_eq!((scratch.keys().as_str(), scratch.blobs().len()), ("", 0), "{number}");
         scratch.run("verify").ends(0).says("all sound");
+    }
+}
+
+#[test]
+fn what_only_looks_moves_nothing() {
+    let scratch = damaged(damages()[0]);
+    let (before, manifest) = (scratch.blobs(), scratch.digest("b"));
+    for words in [
+        "ls",
+        "info b",
+        "df",
+        "limits",
+        "plan --max-images 0",
+        "run --dry-run",
+        "clean --dry-run",
+        "rm --dry-run b",
+        "report -o report.html",
+        "stats",
+        "pins",
+    ] {
+        scratch.run(words);
+        assert!(scratch.store.images().blobs().path(&manifest).exists(), "{words}");
+        assert!(!scratch.root.join("trash").exists() && scratch.blobs() == before, "{words}");
     }
 }
 
