@@ -300,10 +300,15 @@ impl Batch {
         let Some(place) = self.place(path) else { return Ok(false) };
         let Some(folder) = place.parent() else { return Ok(false) };
         // Another run may empty the trash between making the folder and moving into it.
+        let mut last = io::Error::from(io::ErrorKind::NotFound);
         for _ in 0..AGAIN {
-            match fs::create_dir_all(folder) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                made => made.at("create", folder)?,
+            if let Err(error) = fs::create_dir_all(folder) {
+                // A folder that was there is gone when it is looked at.
+                if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) {
+                    return Err(error).at("create", folder);
+                }
+                last = error;
+                continue;
             }
             match fs::rename(path, &place) {
                 Ok(()) => return Ok(true),
@@ -318,7 +323,7 @@ impl Batch {
                 failed => failed.at("move away", path)?,
             }
         }
-        Err(io::Error::from(io::ErrorKind::NotFound)).at("create", folder)
+        Err(last).at("create", folder)
     }
 
     /// Moves a file back to where it stood, unless another stands there. Returns whether one stands
@@ -406,6 +411,26 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let trash = Trash::new(Utf8Path::from_path(dir.path()).unwrap(), false);
         (dir, trash)
+    }
+
+    #[test]
+    fn what_is_moved_while_its_folder_goes_is_moved_all_the_same() {
+        let (_dir, trash) = trash();
+        let batch = trash.batch("2026-01-02T03:04:05.6Z".parse().unwrap());
+        for _ in 0..200 {
+            let file = trash.store.join("file");
+            fs::write(&file, "x").unwrap();
+            std::thread::scope(|scope| {
+                // No more often than is tried again.
+                scope.spawn(|| {
+                    for _ in 1..AGAIN {
+                        trash.doom(batch.name()).unwrap();
+                    }
+                });
+                assert!(batch.take(&file).unwrap());
+            });
+            trash.shred().unwrap();
+        }
     }
 
     #[test]

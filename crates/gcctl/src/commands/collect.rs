@@ -172,6 +172,14 @@ fn look_and_say(
     for oddity in show::oddities(&snapshot.strays, &staying) {
         console.warn(oddity);
     }
+    let broken = snapshot
+        .images
+        .iter()
+        .filter(|image| (image.incomplete || image.unknown) && going.contains(&image.key));
+    for image in broken {
+        console
+            .warn(format!("`{}` is not whole: once removed, `gcctl undo` cannot bring it back", image.key));
+    }
     Ok((plan, returns))
 }
 
@@ -226,6 +234,7 @@ fn carry_out(
     let is_within = of_extras?;
     printed?;
     list_held(whole, &objections, console);
+    extra::list_held(extras, &whole.extras, &extras_held, whole.time, console);
     let of_store = objections.iter().map(|objection| refusal(whole, objection));
     let mut held: Vec<_> = of_store.chain(extras_held.into_iter().map(|it| it.refusal)).collect();
     let Some(last) = held.pop() else {
@@ -242,6 +251,8 @@ fn list_held(plan: &Plan, objections: &[Objection], console: &mut Console<'_>) {
     for objection in objections {
         let held = plan.of_limit(objection.why);
         if !console.quiet && !held.is_empty() {
+            console
+                .say(format!("held back for {}, and not removed:", show::limit(objection.why, &plan.limits)));
             let lost = show::going(&held, &held.images, held.packages.iter(), console.verbose);
             // Where stderr is closed, the list is lost.
             let _ = console.err.write_all(lost.text(console.bold).as_bytes());

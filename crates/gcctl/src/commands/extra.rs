@@ -267,6 +267,26 @@ pub(super) fn guarded(
     Ok((goes, held))
 }
 
+/// Lists what would have gone of folders for what was held back.
+pub(super) fn list_held(
+    folders: &[Folder],
+    going: &[Going],
+    held: &[HeldBack],
+    now: Timestamp,
+    console: &mut Console<'_>,
+) {
+    if console.quiet {
+        return;
+    }
+    for HeldBack { folder, .. } in held {
+        console.say(format!("held back for the `max-size` of `{folder}`, and not removed:"));
+        let items = going.iter().filter(|it| it.folder == *folder && it.why == Why::MaxSize);
+        let table = going_table(folders, items, now).text(console.bold);
+        // Where stderr is closed, the list is lost.
+        let _ = console.err.write_all(table.as_bytes());
+    }
+}
+
 fn objection(folder: &Folder, own: &[&Going]) -> Result<Option<HeldBack>> {
     let found = survey(folder)?;
     let (items, bytes) = (own.len() as u64, sum(own.iter().copied()));

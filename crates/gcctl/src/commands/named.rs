@@ -1,15 +1,17 @@
 //! What is named on the command line, to go.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use storekit::{Key, Store};
+use jiff::Timestamp;
+use storekit::Store;
 
 use super::console::{Console, lookup};
 use super::view::Id;
 use crate::error::Result;
 use crate::events::Told;
-use crate::holds::Holds;
+use crate::holds::{Holds, pins_of};
 use crate::plan::Names;
+use crate::snapshot::Image;
 use crate::survey::survey;
 
 /// The things that are meant; `None`, with a word about each, where one is not there.
@@ -22,8 +24,8 @@ pub fn meant(store: &Store, ids: &[String], console: &mut Console<'_>) -> Result
     let mut all = true;
     let snapshot = survey(store, &Told::default())?;
     let holds = Holds::read(&store.images(), snapshot.now)?;
-    let pinned: HashSet<_> = snapshot.images.iter().filter(|it| it.pinned).map(|it| &it.key).collect();
-    let is_pinned = |key: &Key| pinned.contains(key);
+    let pinned = snapshot.images.iter().filter(|it| it.pinned);
+    let pinned: HashMap<_, _> = pinned.map(|it| (&it.key, it)).collect();
     let known: HashSet<_> = snapshot.packages.iter().map(|package| package.url()).collect();
     for text in ids {
         match text.parse::<Id>() {
@@ -37,11 +39,10 @@ pub fn meant(store: &Store, ids: &[String], console: &mut Console<'_>) -> Result
                 console.warn(format!("nothing is stored of `{url}`; `gcctl ls packages` lists the URLs"));
             }
             Ok(Id::Image(id)) => match lookup(store, &id)? {
-                Some(key) if is_pinned(&key) => {
+                Some(key) if let Some(image) = pinned.get(&key) => {
                     all = false;
-                    console.warn(format!(
-                        "`{key}` is pinned, or needed by what is: `gcctl pins` lists the pins"
-                    ));
+                    console
+                        .warn(format!("`{key}` is pinned by {}: `gcctl unpin` lets go", pins(store, image)?));
                 }
                 Some(key) => drop(names.keys.insert(key)),
                 None => {
@@ -59,4 +60,12 @@ pub fn meant(store: &Store, ids: &[String], console: &mut Console<'_>) -> Result
         console.warn("nothing was removed: of what is named, all goes or none");
     }
     Ok(all.then_some(names))
+}
+
+/// The pins that hold an image, in words.
+fn pins(store: &Store, image: &Image) -> Result<String> {
+    let pins = pins_of(&store.images(), image, Timestamp::now())?;
+    // What it refers to, or goes with, may be what is pinned.
+    let pins = if pins.is_empty() { "a pin of what needs it".to_owned() } else { pins.join(", ") };
+    Ok(pins)
 }

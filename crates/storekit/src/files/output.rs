@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::Write;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::replace::{Durability, replace};
 use crate::error::{At, Result};
@@ -23,7 +23,7 @@ pub fn open_device(path: &Utf8Path) -> Result<File> {
     File::options().write(true).open(path).at("open", path)
 }
 
-/// Writes an output; a file whole or not at all.
+/// Writes an output; a file whole or not at all, behind a link what it leads to.
 ///
 /// # Errors
 /// I/O errors; an old file stands then.
@@ -31,7 +31,18 @@ pub fn write(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
     if is_device(path) {
         return open_device(path)?.write_all(bytes).at("write", path);
     }
-    replace(path, bytes, Durability::Unsynced)
+    replace(&behind_links(path), bytes, Durability::Unsynced)
+}
+
+/// What a link leads to, also where nothing is there yet; the path where it is none.
+fn behind_links(path: &Utf8Path) -> Utf8PathBuf {
+    if let Ok(there) = path.canonicalize_utf8() {
+        return there;
+    }
+    match path.read_link_utf8() {
+        Ok(target) => path.parent().unwrap_or(Utf8Path::new("")).join(target),
+        Err(_) => path.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -48,6 +59,11 @@ mod tests {
         std::os::unix::fs::symlink("/dev/null", &null).unwrap();
         write(&null, b"x").unwrap();
         assert!(fs::metadata(&null).unwrap().file_type().is_char_device());
+        let link = file.with_file_name("link");
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        write(&link, b"zero").unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "zero");
         for text in ["one", "two"] {
             write(&file, text.as_bytes()).unwrap();
             assert_eq!(fs::read_to_string(&file).unwrap(), text);
