@@ -108,10 +108,13 @@ impl Holds {
         }
     }
 
-    /// Whether the image under the key never goes, whatever it is.
+    /// Whether the image under the key never goes, of which it is not known what it needs: any
+    /// digest that a rebuild needs may be of it. Without its entry its names are not known either,
+    /// so that any pattern may mean it.
     #[must_use]
-    pub(crate) fn key(&self, key: &Key) -> bool {
-        self.keys.contains(key) || self.patterns.hold([key.as_str()].into_iter())
+    pub(crate) fn damaged(&self, key: &Key, entry: Option<&Entry>) -> bool {
+        let is_like = entry.map_or(!self.patterns.is_empty(), |entry| is_like(&self.patterns, key, entry));
+        self.keys.contains(key) || is_like || !self.digests.is_empty()
     }
 
     /// Adds what the manifest of a key's inputs says that it stands on.
@@ -137,7 +140,10 @@ impl Holds {
     /// Whether the image never goes.
     #[must_use]
     pub(crate) fn image(&self, image: &Image) -> bool {
+        let is_nameless = image.names.is_empty() && image.origin.image.is_none();
         self.keys.contains(&image.key)
+            || (image.unknown && is_nameless && !self.patterns.is_empty())
+            || (image.unknown && !self.digests.is_empty())
             || self.patterns.hold(names(image))
             || self.digests.contains(&image.digest)
             || (!self.digests.is_empty() && image.blobs.iter().any(|it| self.digests.contains(it)))
@@ -208,7 +214,12 @@ pub(crate) fn pins_of(images: &Images, image: &Image, now: Timestamp) -> Result<
         }
     }
     if found.is_empty() && Holds::read(images, now)?.image(image) {
-        found.push("a pin with `--closure`, whose rebuild needs it".to_owned());
+        let why = if image.unknown {
+            "a pin that may mean it, which cannot be told of a damaged image"
+        } else {
+            "a pin with `--closure`, whose rebuild needs it"
+        };
+        found.push(why.to_owned());
     }
     Ok(found)
 }
@@ -307,6 +318,23 @@ mod tests {
         assert_eq!(holds.digests, [digest].into());
         let names: Vec<_> = bases(text.as_bytes()).into_iter().map(|base| base.name).collect();
         assert_eq!(names, ["app x", "debian:12"]);
+    }
+
+    #[test]
+    fn what_may_be_meant_is_held() {
+        let key: Key = "k".parse().unwrap();
+        let descriptor = storekit::Descriptor::new("application/json", Digest::of(b"y"), 1);
+        let mut entry = Entry::new(descriptor, Timestamp::UNIX_EPOCH);
+        entry.names = vec!["app:1".to_owned()];
+        let mut holds = Holds::default();
+        assert!(!holds.damaged(&key, None) && !holds.damaged(&key, Some(&entry)));
+        let glob = |text: &str| pattern(text).unwrap().compile_matcher();
+        holds.patterns.all.push(glob("other*"));
+        assert!(holds.damaged(&key, None) && !holds.damaged(&key, Some(&entry)));
+        holds.patterns.all.push(glob("app*"));
+        assert!(holds.damaged(&key, Some(&entry)));
+        let holds = Holds { digests: [Digest::of(b"x")].into(), ..Holds::default() };
+        assert!(holds.damaged(&key, None) && holds.damaged(&key, Some(&entry)));
     }
 
     #[test]

@@ -254,6 +254,13 @@ impl Snapshot {
         (0..self.images.len()).filter(|entry| !referrers.is_attached(*entry)).count() as u64
     }
 
+    /// The same, without those that are damaged: they fill no place of a limit.
+    #[must_use]
+    pub fn count_sound(&self, referrers: &Referrers) -> u64 {
+        let own = (0..self.images.len()).filter(|entry| !referrers.is_attached(*entry));
+        own.filter(|entry| !self.images[*entry].unknown).count() as u64
+    }
+
     /// The blobs that nothing needs, sorted.
     #[must_use]
     pub fn unreferenced(&self, holders: &Holders) -> Vec<(Digest, u64)> {

@@ -1,7 +1,8 @@
 //! The images of one name, and how many of them there are.
 //!
 //! The name is the one in larder.toml; where there is none, the first that a load restores, without
-//! its tag: `app:1` and `app:2` are of one name.
+//! its tag: `app:1` and `app:2` are of one name. A damaged image stands for nothing: it does not
+//! count.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -11,7 +12,10 @@ use crate::snapshot::{Image, Snapshot};
 /// How many images the name has that has the most.
 pub(super) fn most<'a>(images: impl Iterator<Item = &'a Image>) -> u64 {
     let mut counts: HashMap<&str, u64> = HashMap::new();
-    images.filter_map(Image::name).for_each(|name| *counts.entry(name).or_default() += 1);
+    images
+        .filter(|image| !image.unknown)
+        .filter_map(Image::name)
+        .for_each(|name| *counts.entry(name).or_default() += 1);
     counts.into_values().max().unwrap_or(0)
 }
 
@@ -25,7 +29,7 @@ pub(super) fn first(snapshot: &Snapshot, entries: impl Iterator<Item = usize>, k
 pub(super) fn newest(snapshot: &Snapshot, entries: impl Iterator<Item = usize>) -> HashSet<usize> {
     let images = &snapshot.images;
     let mut newest: HashMap<&str, usize> = HashMap::new();
-    for entry in entries {
+    for entry in entries.filter(|entry| !images[*entry].unknown) {
         for name in images[entry].all_names() {
             let last = newest.entry(name).or_insert(entry);
             let rank = |entry: usize| (images[entry].saved, images[entry].used);
@@ -51,7 +55,7 @@ pub(super) fn last(snapshot: &Snapshot, entries: impl Iterator<Item = usize>, mo
 fn by_name(snapshot: &Snapshot, entries: impl Iterator<Item = usize>) -> HashMap<&str, Vec<usize>> {
     let images = &snapshot.images;
     let mut names: HashMap<&str, Vec<usize>> = HashMap::new();
-    for entry in entries {
+    for entry in entries.filter(|entry| !images[*entry].unknown) {
         if let Some(name) = images[entry].name() {
             names.entry(name).or_default().push(entry);
         }

@@ -203,8 +203,9 @@ impl Snapshot {
         let own = || (0..self.images.len()).filter(|entry| !referrers.is_attached(*entry));
         let usage = self.usage();
         Left {
-            images: self.count(&referrers),
-            disks: own().filter(|entry| self.images[*entry].is_disk).count() as u64,
+            images: self.count_sound(&referrers),
+            disks: own().filter(|entry| self.images[*entry].is_disk && !self.images[*entry].unknown).count()
+                as u64,
             per_image: counts::most(own().map(|entry| &self.images[entry])),
             packages: self.packages.len() as u64,
             package_bytes: usage.packages + usage.packages_shared + usage.packages_unneeded,

@@ -398,7 +398,7 @@ impl<'a> Sweep<'a> {
 
     fn reason_to_keep_damaged(&self, image: &Eviction, now: &Damaged) -> Option<Reason> {
         let is_another = now.digest != image.digest;
-        let pinned = self.holds.key(&now.key).then_some(Reason::Pinned);
+        let pinned = self.holds.damaged(&now.key, None).then_some(Reason::Pinned);
         is_another.then_some(Reason::SavedAnew).or(pinned)
     }
 

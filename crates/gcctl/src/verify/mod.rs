@@ -12,6 +12,8 @@ mod read;
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
@@ -126,6 +128,11 @@ pub fn verify(store: &Store, repair: bool) -> Result<Report> {
     Ok(report)
 }
 
+/// So often an index is looked at before it is called out of date, and so long after the last time:
+/// a second in all.
+const LOOKS: u32 = 11;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+
 struct Verifier<'a> {
     store: &'a Store,
     repair: bool,
@@ -182,7 +189,7 @@ impl Verifier<'_> {
                 Some(Standing::Damaged(damaged)) => {
                     // What is another user's is not damaged: it is not for this one to move.
                     let done = if damaged.reason.is_unreadable() { "" } else { ASIDE };
-                    self.set_aside(&key, &holds, &reason(&damaged.reason), done)?;
+                    self.set_aside(&key, holds.damaged(&key, None), &reason(&damaged.reason), done)?;
                     continue;
                 }
             };
@@ -190,12 +197,12 @@ impl Verifier<'_> {
             let Some(lacking) = self.lacking(&listed)? else {
                 let problem =
                     "it cannot be told what it needs: its manifest is missing or damaged; save it anew";
-                self.set_aside(&key, &holds, problem, ASIDE)?;
+                self.set_aside(&key, holds.damaged(&key, Some(&listed.entry)), problem, ASIDE)?;
                 continue;
             };
             let Some(first) = lacking.first() else { continue };
             let number = count(lacking.len() as u64, "blob");
-            let is_back = self.repair && images.mend(&listed.entry)?;
+            let is_back = self.repair && self.mends(&listed)?;
             let (save, done) =
                 if is_back { ("", "brought back from the trash") } else { (": save it anew", "") };
             self.found(Of::Image, &path, &format!("it lacks {number}, such as {first}{save}"), done);
@@ -203,12 +210,21 @@ impl Verifier<'_> {
         Ok(())
     }
 
+    /// Whether the trash had what the image lacks.
+    fn mends(&self, listed: &Listed) -> Result<bool> {
+        match self.store.images().mend(&listed.entry) {
+            // What stands in the way is passed over.
+            Err(error) if error.is_unreadable() => Ok(false),
+            mended => Ok(mended?),
+        }
+    }
+
     /// What the image lacks; `None` where that is not known.
     fn lacking(&self, listed: &Listed) -> Result<Option<BTreeSet<Digest>>> {
         let mut walker = self.store.images().walker();
         let mut reach = reach(&mut walker, &listed.entry.descriptor)?;
         // The trash may have the document.
-        if self.repair && !reach.unknown.is_empty() && self.store.images().mend(&listed.entry)? {
+        if self.repair && !reach.unknown.is_empty() && self.mends(listed)? {
             reach = survey::reach(&mut self.store.images().walker(), &listed.entry.descriptor)?;
         }
         let is_fetched = |digest: &&Digest| !self.unfetched.contains(*digest);
@@ -222,11 +238,13 @@ impl Verifier<'_> {
 
     /// Moves the key file, and what is kept beside it, where it is not taken for an image. A pinned
     /// one stays: what a rebuild needs is held by what is kept beside it.
-    fn set_aside(&mut self, key: &Key, holds: &Holds, problem: &str, done: &'static str) -> Result<()> {
+    fn set_aside(&mut self, key: &Key, is_held: bool, problem: &str, done: &'static str) -> Result<()> {
         let images = self.store.images();
         let path = images.folder().join("keys").join(key.as_str());
-        if holds.key(key) {
-            let pinned = format!("{problem}; it is pinned, so that it is left: `gcctl unpin {key}`");
+        if is_held {
+            let pinned = format!(
+                "{problem}; a pin holds it, or may, so that it is left: `gcctl info {key}`, and `gcctl unpin`"
+            );
             self.found(Of::Image, &path, &pinned, "");
             return Ok(());
         }
@@ -386,7 +404,7 @@ impl Verifier<'_> {
         if self.moved {
             images.sync_index()?;
         }
-        let Some(problem) = index_problem(&images, &path)? else { return Ok(()) };
+        let Some(problem) = lasting_index_problem(&images, &path)? else { return Ok(()) };
         if self.repair {
             images.sync_index()?;
         }
@@ -395,7 +413,37 @@ impl Verifier<'_> {
     }
 }
 
-fn index_problem(images: &Images, path: &Utf8Path) -> Result<Option<String>> {
+/// What is wrong with an index.
+enum IndexProblem {
+    Whole(&'static str),
+    /// It does not name these keys, or no such keys are there.
+    Off(BTreeSet<String>),
+}
+
+/// What stays wrong for a while: who saves an image writes its key before it writes the index.
+fn lasting_index_problem(images: &Images, path: &Utf8Path) -> Result<Option<String>> {
+    let mut lasting: Option<BTreeSet<String>> = None;
+    for look in 0..LOOKS {
+        if look > 0 {
+            thread::sleep(BETWEEN_LOOKS);
+        }
+        let off = match index_problem(images, path)? {
+            None => return Ok(None),
+            Some(IndexProblem::Whole(problem)) => return Ok(Some(problem.to_owned())),
+            Some(IndexProblem::Off(off)) => off,
+        };
+        let still =
+            lasting.map_or_else(|| off.clone(), |before| before.intersection(&off).cloned().collect());
+        if still.is_empty() {
+            return Ok(None);
+        }
+        lasting = Some(still);
+    }
+    let number = lasting.map_or(0, |off| off.len() as u64);
+    Ok(Some(format!("it is out of date by {}", count(number, "key"))))
+}
+
+fn index_problem(images: &Images, path: &Utf8Path) -> Result<Option<IndexProblem>> {
     // Of one that cannot be read, that is said.
     let (mut readable, mut damaged) = (BTreeSet::new(), BTreeSet::new());
     for key in images.keys()? {
@@ -406,15 +454,16 @@ fn index_problem(images: &Images, path: &Utf8Path) -> Result<Option<String>> {
         }
     }
     let Some(bytes) = replace::read_capped(path, INDEX_CAP)? else {
-        return Ok((!readable.is_empty()).then(|| "it is not there".to_owned()));
+        return Ok((!readable.is_empty()).then_some(IndexProblem::Whole("it is not there")));
     };
     let Ok(index) = serde_json::from_slice::<oci::Links>(&bytes) else {
-        return Ok(Some("it is not an index".to_owned()));
+        return Ok(Some(IndexProblem::Whole("it is not an index")));
     };
     let named = index.manifests.into_iter().filter_map(|mut it| it.annotations.remove(oci::KEY_ANNOTATION));
     let named: BTreeSet<String> = named.collect();
-    let off = named.symmetric_difference(&readable).filter(|key| !damaged.contains(*key)).count();
-    Ok((off > 0).then(|| format!("it is out of date by {off} keys")))
+    let off = named.symmetric_difference(&readable).filter(|key| !damaged.contains(*key));
+    let off: BTreeSet<String> = off.cloned().collect();
+    Ok((!off.is_empty()).then_some(IndexProblem::Off(off)))
 }
 
 /// What is wrong, with what the system said of it.

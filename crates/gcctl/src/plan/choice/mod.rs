@@ -25,7 +25,7 @@ use bounds::Bound;
 /// How many disks stand for themselves.
 fn count_disks(snapshot: &Snapshot, referrers: &Referrers) -> u64 {
     let own = snapshot.images.iter().enumerate().filter(|(entry, _)| !referrers.is_attached(*entry));
-    own.filter(|(_, image)| image.is_disk).count() as u64
+    own.filter(|(_, image)| image.is_disk && !image.unknown).count() as u64
 }
 
 /// A plan that is being made. Images go by their place in the snapshot.
@@ -68,7 +68,7 @@ impl<'a> Choice<'a> {
         let unneeded = snapshot.unreferenced(&holders).into_iter();
         let usage = snapshot.usage();
         let referrers = snapshot.referrers();
-        let images = snapshot.count(&referrers);
+        let images = snapshot.count_sound(&referrers);
         let ranking = Ranking::new(snapshot, limits.order);
         let turns = ranking.images(snapshot, &holders);
         let candidates = candidates(snapshot, &referrers, &turns);
@@ -258,8 +258,9 @@ impl<'a> Choice<'a> {
 
     /// Returns what goes: the entry, and what refers to it.
     fn evict(&mut self, entry: usize, why: Why) -> Vec<usize> {
-        self.rest.images -= 1;
-        self.disks -= u64::from(self.snapshot.images[entry].is_disk);
+        let image = &self.snapshot.images[entry];
+        self.rest.images -= u64::from(!image.unknown);
+        self.disks -= u64::from(image.is_disk && !image.unknown);
         self.remove(entry, why);
         let referrers = self.referrers.release(entry);
         for referrer in &referrers {
