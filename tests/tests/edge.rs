@@ -37,7 +37,7 @@ fn a_change_that_nobody_reads_is_made() {
     session.run_unread("imgtar pack --json more a").ends(0);
     session.run_unread("gcctl clean --json").ends(0);
     assert_eq!(session.run("imgtar ls --json").ok().stdout(), "");
-    session.run_unread("gcctl undo").ends(1).says("1 image could not be brought back");
+    session.run_unread("gcctl undo").ends(1).says("could not be brought back");
     session.run("imgtar has more").ok();
 }
 
