@@ -1,0 +1,101 @@
+//! Brings back what a collection has removed, and says what stays in the trash.
+
+use std::collections::BTreeSet;
+
+use camino::Utf8Path;
+
+use super::entry::{self, Entry};
+use super::{BESIDE, Images, KEYS_IN_STORE};
+use crate::error::Result;
+use crate::trash::Batch;
+use crate::{Digest, Key};
+
+/// Why an entry did not come back from the trash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotBack {
+    /// Another image is stored under its key.
+    Taken,
+    /// It lacks these blobs: the store does not have them, nor does the trash.
+    Lacks(BTreeSet<Digest>),
+    /// Its key file or a document cannot be understood.
+    Damaged,
+}
+
+impl Images {
+    /// Brings back what a collection has removed: blobs first, then the entries. Returns the keys
+    /// that stand now. An entry whose blobs are not all to be had any more stays in the trash.
+    ///
+    /// # Errors
+    /// I/O errors, [`crate::Error::Locked`].
+    pub fn undo(&self, batch: &Batch) -> Result<Vec<Key>> {
+        let lock = self.store.lock_exclusive()?;
+        let (entries, others): (Vec<_>, Vec<_>) =
+            batch.files()?.into_iter().partition(|path| path.starts_with(KEYS_IN_STORE));
+        // What is kept beside an entry comes back with it, and never to a newer one.
+        let is_beside = |path: &Utf8Path| {
+            path.strip_prefix("images").is_ok_and(|path| BESIDE.iter().any(|name| path.starts_with(name)))
+        };
+        for path in others.iter().filter(|path| !is_beside(path)) {
+            batch.give_back(&self.store.root().join(path))?;
+        }
+        let mut keys = Vec::new();
+        for key in entries.iter().filter_map(|path| path.file_name()?.parse().ok()) {
+            keys.extend(self.undo_entry(&key, batch)?.then_some(key));
+        }
+        drop(lock);
+        self.sync_index()?;
+        Ok(keys)
+    }
+
+    /// Why the entries that are left in a batch after [`Images::undo`] did not come back; sorted by
+    /// key.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn not_brought_back(&self, batch: &Batch) -> Result<Vec<(Key, NotBack)>> {
+        let mut left = Vec::new();
+        for path in batch.files()?.iter().filter(|path| path.starts_with(KEYS_IN_STORE)) {
+            let Some(key) = path.file_name().and_then(|name| name.parse::<Key>().ok()) else { continue };
+            let path = self.key_path(&key);
+            let read = match batch.read(&path, entry::CAP) {
+                Err(error) if error.is_unreadable() => None,
+                read => read?,
+            };
+            let entry = read.map(|bytes| Entry::parse(&bytes, &path));
+            let why = match entry {
+                _ if path.exists() => NotBack::Taken,
+                Some(Ok(entry)) => match self.walker().reach(&entry.descriptor) {
+                    Err(error) if error.is_corrupt() || error.is_unreadable() => NotBack::Damaged,
+                    reach => NotBack::Lacks(reach?.missing),
+                },
+                _ => NotBack::Damaged,
+            };
+            left.push((key, why));
+        }
+        Ok(left)
+    }
+
+    fn undo_entry(&self, key: &Key, batch: &Batch) -> Result<bool> {
+        let path = self.key_path(key);
+        let bytes = match batch.read(&path, entry::CAP) {
+            Err(error) if error.is_unreadable() => return Ok(false),
+            bytes => bytes?,
+        };
+        let Some(bytes) = bytes else { return Ok(false) };
+        if path.exists() {
+            // What was saved since stays.
+            return Ok(false);
+        }
+        let whole = Entry::parse(&bytes, &path).and_then(|entry| self.bring_back(&entry.descriptor));
+        match whole {
+            Err(error) if error.is_corrupt() || error.is_unreadable() => Ok(false),
+            whole => {
+                whole?;
+                for path in self.beside(key) {
+                    batch.give_back(&path)?;
+                }
+                batch.give_back(&path)
+            }
+        }
+    }
+}
