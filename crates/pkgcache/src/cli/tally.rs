@@ -1,5 +1,6 @@
 //! What a command took from the cache and from upstreams, by the server's own counts.
 
+use pkgcache::status::{HITS, MISSES};
 use pkgcache::{NotServed, Record};
 use storekit::{ByteSize, printable};
 use toolkit::words::count;
@@ -14,10 +15,6 @@ pub(crate) struct Tally {
     /// Bytes that were sent without coming from an upstream.
     saved: u64,
 }
-
-/// Answers from what is stored, and all others that have a body of an upstream's.
-const HITS: [&str; 4] = ["hit", "revalidated", "stale", "collapsed"];
-const MISSES: [&str; 2] = ["miss", "pass"];
 
 impl Tally {
     /// What `/metrics` says.

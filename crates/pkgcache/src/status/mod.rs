@@ -174,6 +174,11 @@ pub struct Client {
     pub text: String,
 }
 
+/// How requests are answered from what was stored, here or in the bucket, or fetched for another.
+pub const HITS: [&str; 5] = ["hit", "revalidated", "stale", "collapsed", "remote"];
+/// How requests are answered that an upstream was asked for.
+pub const MISSES: [&str; 2] = ["miss", "pass"];
+
 impl Status {
     /// As one JSON object.
     #[must_use]
@@ -189,6 +194,23 @@ impl Status {
             let meant = self.requests.iter().filter(|it| words.contains(&it.result.as_str()));
             meant.fold(0_u64, |sum, it| sum.saturating_add(it.count))
         };
-        (sum(&["hit", "revalidated", "stale", "collapsed", "remote"]), sum(&["miss", "pass"]))
+        (sum(&HITS), sum(&MISSES))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::meter::RESULTS;
+
+    #[test]
+    fn the_words_are_those_that_are_counted() {
+        for (result, word) in RESULTS {
+            assert_eq!(
+                (HITS.contains(&word), MISSES.contains(&word)),
+                (result.is_hit(), result.is_miss()),
+                "{word}"
+            );
+        }
     }
 }
