@@ -391,6 +391,7 @@ impl BlobWriter<'_> {
             let Some(standing) = open_regular(&path)? else { continue };
             if flock(&standing, FlockOperation::NonBlockingLockExclusive).is_err() {
                 if let Some(lease) = self.blobs.lease(&found)? {
+                    staged.discard();
                     return Ok(lease);
                 }
             } else if replace::same_file(&standing, &path) {

@@ -3,4 +3,5 @@
 mod caching;
 mod crash;
 mod lifetimes;
+mod resumed;
 mod storage;
