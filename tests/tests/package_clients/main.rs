@@ -15,6 +15,7 @@ mod go;
 mod guards;
 mod huggingface;
 mod images;
+mod lfs;
 mod locks;
 mod npm;
 mod ollama;

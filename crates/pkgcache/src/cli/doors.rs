@@ -168,6 +168,7 @@ pub(crate) fn here(config: &Config, url: &str, machine: &Machine, environment: &
     Here {
         go: found.go.clone(),
         reveals: false,
+        git_settings: environment.get("GIT_CONFIG_COUNT").and_then(|it| it.parse().ok()).unwrap_or(0),
         url: url.trim_end_matches('/').to_owned(),
         mounts: config.upstreams.iter().map(mount).collect(),
         registries: config.registries.iter().filter(|it| !it.has_models).map(|it| it.name.clone()).collect(),

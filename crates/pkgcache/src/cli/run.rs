@@ -105,6 +105,8 @@ pub(crate) enum Led {
     Apt,
     Cargo,
     Dnf,
+    /// git, for what it fetches and not for what it pushes, and Git LFS
+    GitLfs,
     Go,
     Huggingface,
     Npm,
@@ -122,6 +124,7 @@ impl Led {
             Self::Apt => Ecosystem::Apt,
             Self::Cargo => Ecosystem::Cargo,
             Self::Dnf => Ecosystem::Dnf,
+            Self::GitLfs => Ecosystem::GitLfs,
             Self::Go => Ecosystem::Go,
             Self::Huggingface => Ecosystem::HuggingFace,
             Self::Npm => Ecosystem::Npm,

@@ -37,6 +37,8 @@ pub struct Here {
     pub models: Option<String>,
     /// What Go's settings say beside its proxies' addresses.
     pub go: go::Settings,
+    /// How many settings git has by variables already (`GIT_CONFIG_COUNT`).
+    pub git_settings: usize,
     /// Whether clients are given the credentials that they have for what is mounted. Nothing of
     /// that may be shown.
     pub reveals: bool,
@@ -193,6 +195,7 @@ impl Here {
             pointers.set("huggingface_hub", "HF_ENDPOINT", self.at(mount).trim_end_matches('/'));
         }
         self.go(&mut pointers);
+        self.git(&mut pointers);
         self.apt(&mut pointers);
         self.dnf(&mut pointers);
         self.left(&mut pointers);
@@ -286,6 +289,24 @@ impl Here {
         to.set("go", "GOPROXY", &list);
     }
 
+    /// git fetches from here what it would fetch from an upstream, and Git LFS goes where git does;
+    /// what is pushed goes there itself. Source: git-config(1), `GIT_CONFIG_COUNT`, `url.insteadOf`.
+    fn git(&self, to: &mut Pointers) {
+        let each = |mount: &Mount| {
+            let (at, url) = (self.at(mount), address::folder(&mount.url));
+            [(format!("url.{at}.insteadOf"), url.clone()), (format!("url.{url}.pushInsteadOf"), url)]
+        };
+        let settings: Vec<_> = self.of(Ecosystem::GitLfs).flat_map(each).collect();
+        if settings.is_empty() {
+            return;
+        }
+        to.set("git, git-lfs", "GIT_CONFIG_COUNT", &(self.git_settings + settings.len()).to_string());
+        for (number, (key, value)) in (self.git_settings..).zip(&settings) {
+            to.set("git, git-lfs", &format!("GIT_CONFIG_KEY_{number}"), key);
+            to.set("git, git-lfs", &format!("GIT_CONFIG_VALUE_{number}"), value);
+        }
+    }
+
     fn apt(&self, to: &mut Pointers) {
         let hosts: Vec<_> = self.hosts_by_proxy(Ecosystem::Apt).into_iter().collect();
         let text = apt::led(&hosts, &self.url);
@@ -331,7 +352,7 @@ impl Here {
             let at = self.at(mount);
             let is_default = self.default_of(mount.ecosystem) == Some(mount);
             match (&mount.role, mount.ecosystem) {
-                (_, Ecosystem::Apk | Ecosystem::Apt | Ecosystem::Dnf) => {}
+                (_, Ecosystem::Apk | Ecosystem::Apt | Ecosystem::Dnf | Ecosystem::GitLfs) => {}
                 (_, Ecosystem::Generic) => to.notes.push(format!("{at} is {}", mount.url)),
                 _ if is_default => {}
                 (Role::Further, Ecosystem::Python | Ecosystem::Go) => {}
@@ -388,6 +409,7 @@ pub(crate) mod tests {
             ],
             registries: vec!["a.example".into(), "b.example:5000".into()],
             models: None,
+            git_settings: 0,
         }
     }
 

@@ -11,6 +11,7 @@ use crate::config::hosts::is_address;
 use crate::config::ttl::Lifetimes;
 use crate::config::{Config, DOCKER, Sources, Upstream};
 use crate::ecosystem::go::sumdb::Sumdb;
+use crate::ecosystem::lfs::Action;
 use crate::ecosystem::path::canonical;
 use crate::ecosystem::{Class, Ecosystem, apt, dnf, npm, oci, python};
 
@@ -59,6 +60,8 @@ pub(crate) struct Target {
     /// What the body has to be, where the address says so: `/sha256/HEX/NAME/PATH`. Boxed, since
     /// few have one.
     pub(crate) promised: Option<Box<Checksum>>,
+    /// Where its bytes are asked for in the place of its URL, by a client that may have them.
+    pub(crate) action: Option<Arc<Action>>,
 }
 
 impl Target {
@@ -246,6 +249,7 @@ fn reverse(config: &Config, uri: &Uri, is_ollama: bool) -> Result<Target, NoTarg
         tokens_from: None,
         mount: Some(upstream.name.clone()),
         promised: promised.map(Box::new),
+        action: None,
     })
 }
 

@@ -16,6 +16,7 @@ pub(crate) mod dnf;
 pub(crate) mod go;
 pub(crate) mod huggingface;
 mod json;
+pub(crate) mod lfs;
 #[cfg(test)]
 mod mutated;
 pub(crate) mod npm;
@@ -64,6 +65,8 @@ pub enum Ecosystem {
     Go,
     /// Alpine's package manager.
     Apk,
+    /// Git LFS: large files of git repositories.
+    GitLfs,
 }
 
 /// What a request asks for.
@@ -173,17 +176,19 @@ impl From<std::io::Error> for BadIndex {
 }
 
 /// Names of programs and indexes, which are easily taken for that of their kind.
-const RELATED: [(&str, Ecosystem); 22] = [
+const RELATED: [(&str, Ecosystem); 24] = [
     ("alpine", Ecosystem::Apk),
     ("crates", Ecosystem::Cargo),
     ("deb", Ecosystem::Apt),
     ("debian", Ecosystem::Apt),
     ("docker", Ecosystem::Oci),
     ("fedora", Ecosystem::Dnf),
+    ("git", Ecosystem::GitLfs),
     ("golang", Ecosystem::Go),
     ("goproxy", Ecosystem::Go),
     ("hf", Ecosystem::HuggingFace),
     ("hub", Ecosystem::HuggingFace),
+    ("lfs", Ecosystem::GitLfs),
     ("models", Ecosystem::HuggingFace),
     ("node", Ecosystem::Npm),
     ("pip", Ecosystem::Python),
@@ -205,12 +210,13 @@ impl<'de> Deserialize<'de> for Ecosystem {
 }
 
 impl Ecosystem {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Apk,
         Self::Apt,
         Self::Cargo,
         Self::Dnf,
         Self::Generic,
+        Self::GitLfs,
         Self::Go,
         Self::HuggingFace,
         Self::Npm,
@@ -254,6 +260,7 @@ impl Ecosystem {
             Self::HuggingFace => "huggingface",
             Self::Go => "go",
             Self::Apk => "apk",
+            Self::GitLfs => "git-lfs",
         }
     }
 
@@ -282,6 +289,7 @@ impl Ecosystem {
             Self::HuggingFace => huggingface::ask(path, query),
             Self::Go => go::ask(path, query),
             Self::Apk => apk::ask(path, query),
+            Self::GitLfs => lfs::ask(path, query),
         }
     }
 }

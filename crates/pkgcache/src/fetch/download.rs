@@ -451,7 +451,8 @@ impl<'a> Download<'a> {
         if let Err(wrong) = check.verdict(found) {
             writer.discard();
             mismatch(cache, ask, from, &wrong);
-            return drop(progress.send_replace(Progress { written: size, end: End::Broken }));
+            progress.send_replace(Progress { written: size, end: End::Broken });
+            return;
         }
         if ask.held.is_none() {
             let (wanted, is_new) = (Wanted::of(&ask.key), ask.stored.is_none());
@@ -460,7 +461,8 @@ impl<'a> Download<'a> {
         if let Err(unlike) = looked_at(ask, writer.file()).await {
             writer.discard();
             differs(cache, ask, from, unlike);
-            return drop(progress.send_replace(Progress { written: size, end: End::Broken }));
+            progress.send_replace(Progress { written: size, end: End::Broken });
+            return;
         }
         // Every byte is there and right: no request has to wait for the store.
         progress.send_replace(Progress { written: size, end: End::Whole });

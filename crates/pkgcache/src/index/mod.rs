@@ -15,6 +15,7 @@ mod document;
 mod go;
 pub(crate) mod guarded;
 mod huggingface;
+pub(crate) mod lfs;
 pub(crate) mod login;
 mod looked_at;
 mod named;
@@ -25,8 +26,8 @@ mod ruled;
 
 use std::sync::Arc;
 
-use http::Uri;
 use http::header::RANGE;
+use http::{StatusCode, Uri};
 use storekit::Checksum;
 
 use crate::cache::Cache;
@@ -77,6 +78,10 @@ pub(crate) async fn plan(cache: &Arc<Cache>, lookup: Lookup, from: &From<'_>) ->
     let mut lookup = lookup;
     lookup.package = asked.package.clone();
     if let Some(checksum) = lookup.target.promised.as_deref().copied() {
+        if kind == Ecosystem::GitLfs {
+            // The digest alone lets nobody in.
+            return Plan::refused(StatusCode::BAD_REQUEST, "objects of git-lfs have addresses of their own");
+        }
         return promised(cache, lookup, checksum, from.asked);
     }
     let planned = match (kind, asked.class) {
@@ -93,12 +98,16 @@ pub(crate) async fn plan(cache: &Arc<Cache>, lookup: Lookup, from: &From<'_>) ->
         (Ecosystem::Dnf, _) => Box::pin(dnf::plan(cache, lookup, &asked, from.client)).await,
         (Ecosystem::Oci | Ecosystem::Ollama, _) => oci::plan(cache, lookup, &asked).await,
         (Ecosystem::HuggingFace, _) => Box::pin(huggingface::plan(cache, lookup)).await,
+        (Ecosystem::GitLfs, _) => lfs::plan(cache, lookup),
     };
     let planned = match planned {
         Plan::Lookup(lookup) => guarded::after(cache, lookup, asked.class),
         answered @ Plan::Answer(..) => answered,
     };
-    if let Plan::Lookup(lookup) = &planned {
+    // What one client may have by its ticket is not what the address has.
+    if let Plan::Lookup(lookup) = &planned
+        && kind != Ecosystem::GitLfs
+    {
         remember(cache, lookup, from.asked);
     }
     planned

@@ -467,6 +467,9 @@ impl Client {
         let may_push = may_reach(&lookup.config, &asked);
         let handled = match lookup.method {
             _ if reads => lookup.handle(&self.cache).await,
+            _ if index::lfs::is_batch(&lookup) => {
+                return Box::pin(index::lfs::batch(&self.cache, &lookup, body)).await;
+            }
             _ if lookup.target.kind.is_registry() && !may_push => {
                 return self.refuse(
                     405,

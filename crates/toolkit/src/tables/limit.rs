@@ -15,8 +15,20 @@ use crate::nearest::question;
 pub const LIMIT: &[&str] = &["kind", "ecosystem", "name", "max-size", "max-age", "max-entries", "keep-last"];
 
 /// The ecosystems that packages are of.
-pub const ECOSYSTEMS: &[&str] =
-    &["apt", "cargo", "dnf", "generic", "huggingface", "npm", "oci", "ollama", "python"];
+pub const ECOSYSTEMS: &[&str] = &[
+    "apk",
+    "apt",
+    "cargo",
+    "dnf",
+    "generic",
+    "git-lfs",
+    "go",
+    "huggingface",
+    "npm",
+    "oci",
+    "ollama",
+    "python",
+];
 
 /// A kind of things that a limit is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -194,11 +194,12 @@ impl<'de> Deserialize<'de> for Cooldown {
 }
 
 /// All kinds, for which a level can be required.
-const LEVELLED: [Ecosystem; 10] = [
+const LEVELLED: [Ecosystem; 11] = [
     Ecosystem::Apk,
     Ecosystem::Apt,
     Ecosystem::Cargo,
     Ecosystem::Dnf,
+    Ecosystem::GitLfs,
     Ecosystem::Go,
     Ecosystem::HuggingFace,
     Ecosystem::Npm,
