@@ -290,7 +290,8 @@ impl Here {
     }
 
     /// git fetches from here what it would fetch from an upstream, and Git LFS goes where git does;
-    /// what is pushed goes there itself. Source: git-config(1), `GIT_CONFIG_COUNT`, `url.insteadOf`.
+    /// what is pushed goes there itself. Source: git-config(1), `GIT_CONFIG_COUNT` and
+    /// `url.<base>.insteadOf`.
     fn git(&self, to: &mut Pointers) {
         let each = |mount: &Mount| {
             let (at, url) = (self.at(mount), address::folder(&mount.url));

@@ -30,6 +30,7 @@ pub use crate::config::sources::{Mirror, Sources};
 use crate::config::ttl::Lifetimes;
 use crate::ecosystem::Ecosystem;
 use crate::ecosystem::go::sumdb::Sumdb;
+pub(crate) use crate::ecosystem::named::DigestInName;
 use crate::guards::Guards;
 use crate::wire::framing::HeadLimits;
 use crate::wire::peer::Peer;
@@ -107,6 +108,8 @@ pub struct Upstream {
     pub ttl: Lifetimes,
     /// Whether only what is stored is served.
     pub read_only: bool,
+    /// What becomes of digests in the names of its files.
+    pub digest_in_name: DigestInName,
 }
 
 /// A registry of container images that is mirrored here.

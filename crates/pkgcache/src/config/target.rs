@@ -9,11 +9,11 @@ use storekit::Checksum;
 
 use crate::config::hosts::is_address;
 use crate::config::ttl::Lifetimes;
-use crate::config::{Config, DOCKER, Sources, Upstream};
+use crate::config::{Config, DOCKER, DigestInName, Sources, Upstream};
 use crate::ecosystem::go::sumdb::Sumdb;
 use crate::ecosystem::lfs::Action;
 use crate::ecosystem::path::canonical;
-use crate::ecosystem::{Class, Ecosystem, apt, dnf, npm, oci, python};
+use crate::ecosystem::{Class, Ecosystem, apt, dnf, named, npm, oci, python};
 
 /// What is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub(crate) struct Target {
     /// What the body has to be, where the address says so: `/sha256/HEX/NAME/PATH`. Boxed, since
     /// few have one.
     pub(crate) promised: Option<Box<Checksum>>,
+    /// What becomes of a digest in its name; of no use where it has none.
+    pub(crate) digest_in_name: Option<DigestInName>,
     /// Where its bytes are asked for in the place of its URL, by a client that may have them.
     pub(crate) action: Option<Arc<Action>>,
 }
@@ -249,8 +251,15 @@ fn reverse(config: &Config, uri: &Uri, is_ollama: bool) -> Result<Target, NoTarg
         tokens_from: None,
         mount: Some(upstream.name.clone()),
         promised: promised.map(Box::new),
+        digest_in_name: in_name(upstream.kind, upstream.digest_in_name, rest),
         action: None,
     })
+}
+
+/// What becomes of the digest in the path of a plain file.
+fn in_name(kind: Ecosystem, set: DigestInName, path: &str) -> Option<DigestInName> {
+    let counts = kind == Ecosystem::Generic && set != DigestInName::Ignore;
+    (counts && named::digests(&path_of(path)).next().is_some()).then_some(set)
 }
 
 /// A tarball's path that npm asks for without that of its registry: so it does with the upstream's

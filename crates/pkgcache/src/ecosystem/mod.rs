@@ -19,6 +19,7 @@ mod json;
 pub(crate) mod lfs;
 #[cfg(test)]
 mod mutated;
+pub(crate) mod named;
 pub(crate) mod npm;
 pub(crate) mod oci;
 mod openpgp;

@@ -28,10 +28,12 @@ use std::sync::Arc;
 
 use http::header::RANGE;
 use http::{StatusCode, Uri};
-use storekit::Checksum;
+use storekit::{Checksum, Digest};
 
 use crate::cache::Cache;
+use crate::config::DigestInName;
 use crate::config::target::Target;
+use crate::ecosystem::named::digests;
 use crate::ecosystem::ruling::Freshness;
 use crate::ecosystem::{Class, Ecosystem};
 use crate::fetch::ask_for_the_bytes;
@@ -55,7 +57,20 @@ pub(crate) struct From<'a> {
 /// Whether anything is known of what is asked for beyond HTTP's rules.
 #[must_use]
 pub(crate) fn knows(target: &Target) -> bool {
-    target.kind != Ecosystem::Generic || target.promised.is_some()
+    target.kind != Ecosystem::Generic || target.promised.is_some() || target.digest_in_name.is_some()
+}
+
+/// The digest in the name of a plain file, where it is stored and has it, or has to have it.
+fn digest_in_name(cache: &Cache, lookup: &Lookup) -> Option<Digest> {
+    let mut named = digests(&lookup.target.below);
+    if lookup.target.digest_in_name? == DigestInName::Require {
+        return named.next();
+    }
+    let known = cache.shelf.find(&lookup.key)?;
+    let has = |digest: &Digest| {
+        known.select_where(&lookup.headers, |it| it.status == 200 && it.digest == *digest).is_some()
+    };
+    named.find(has)
 }
 
 /// A file of which the address says what it has to be.
@@ -83,6 +98,9 @@ pub(crate) async fn plan(cache: &Arc<Cache>, lookup: Lookup, from: &From<'_>) ->
             return Plan::refused(StatusCode::BAD_REQUEST, "objects of git-lfs have addresses of their own");
         }
         return promised(cache, lookup, checksum, from.asked);
+    }
+    if let Some(digest) = digest_in_name(cache, &lookup) {
+        return promised(cache, lookup, digest.into(), from.asked);
     }
     let planned = match (kind, asked.class) {
         (Ecosystem::Oci | Ecosystem::Ollama, Class::Unknown | Class::Api) => oci::interface(&lookup),
