@@ -20,6 +20,7 @@ mod locks;
 mod npm;
 mod ollama;
 mod python;
+mod releases;
 mod replay;
 mod served;
 mod team;

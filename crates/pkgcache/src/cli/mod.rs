@@ -105,8 +105,8 @@ enum Job {
     /// network of IPv6 with 64 bits; at a Unix socket, a user) gets a 429. Both have `Retry-After`,
     /// and the access log has the `reason`.
     ///
-    /// A mount with a `kind` (`apk`, `apt`, `cargo`, `dnf`, `go`, `huggingface`, `npm`, `python`)
-    /// knows its packages: each file is compared with the checksum that its index names, and cut
+    /// A mount with a `kind` (`apk`, `apt`, `cargo`, `dnf`, `git-lfs`, `go`, `huggingface`, `npm`,
+    /// `python`, `releases`) knows its packages: each file is compared with the checksum that its index names, and cut
     /// off before its last byte where it is another; indexes lead clients back to the mount.
     /// `keyring` checks the signature of apt's releases, of dnf's `repomd.xml` and of apk's
     /// indexes. `sumdb` is Go's checksum database, as in GOSUMDB, and `no-sumdb` has the modules
@@ -117,7 +117,15 @@ enum Job {
     /// named, and `https` where a server in front says `X-Forwarded-Proto: https`.
     ///
     /// What an address promises is compared as well: `/sha256/HEX/NAME/PATH` (or `/sha512/…`) is
-    /// the file at `/NAME/PATH` with this checksum, and holds for ever.
+    /// the file at `/NAME/PATH` with this checksum, and holds for ever. Where the name of a plain
+    /// file has a SHA-256 in it (64 hex digits alone), a file that has it holds for ever, too, and
+    /// any other is as if it had none: the digits may mean something else. `digest-in-name =
+    /// "require"` of a mount refuses such a file, and `"ignore"` makes nothing of names.
+    ///
+    /// `releases` has archives in folders that are named by a date or a version, as rustup and
+    /// `uv python` ask for them: each is compared with the `FILE.sha256` or `SHA256SUMS` beside it.
+    /// Clients of `git-lfs` are led here by the server's answer to a batch, and only those whom it
+    /// lets in get an object.
     ///
     /// Any other answer says how long it is fresh. If it does not, the upstream is asked each time
     /// whether it still holds, for it may be an index that has changed; `heuristic-freshness`
@@ -139,7 +147,7 @@ enum Job {
     /// { url = "URL", kind = "apt", keyring = "FILE", keep-links = true, follow-redirects = true,
     /// keep-private = true, heuristic-freshness = true, mirrors = ["URL"], next-on-404 = true,
     /// credentials = "FILE", max-requests = 50, sumdb = "KEY URL", no-sumdb = ["GLOB"],
-    /// read-only = true }`;
+    /// read-only = true, digest-in-name = "use" }`;
     /// registries as `[pkgcache.registry]`, with `NAME = { url = "URL", tokens-from = "HOST" }`.
     /// Only there: `socket-mode`, `max-connections-per-client`, `ttl`, `stale-window` (a stored
     /// copy stands in for an upstream that fails for 7d beyond that; a 404 of an index counts as a
@@ -197,7 +205,8 @@ enum Job {
     /// Starts a server for this store on a port that stays the same, leads pip, uv, npm, pnpm,
     /// yarn, cargo, apt (its http sources), dnf and `huggingface_hub` to it, by variables and by a
     /// `cargo`, a `dnf`, a `pip` and a `uv` that go before the real ones on PATH, and ends with the
-    /// command. uv is led for `uv pip` alone, but for `uv pip compile`, and pip for all but `pip
+    /// command; git with Git LFS (but not what it pushes), rustup and `uv python`, where upstreams
+    /// of kind `git-lfs` and `releases` are set. uv is led for `uv pip` alone, but for `uv pip compile`, and pip for all but `pip
     /// lock`: these would write the cache's address into lock files. `LARDER_PKGCACHE_URL` says
     /// where the cache is. The options are those of `serve`; where no upstream is set, the indexes
     /// of this machine's clients are cached. Where another `run` serves this store already, that
@@ -343,8 +352,8 @@ enum Job {
 /// Which URLs.
 #[derive(Args)]
 struct Filter {
-    /// Only what this kind of client asked for: `apt`, `dnf`, `python`, `npm`, `cargo`, `oci`,
-    /// `huggingface`, `generic`
+    /// Only what this kind of client asked for: `apk`, `apt`, `cargo`, `dnf`, `generic`, `git-lfs`,
+    /// `go`, `huggingface`, `npm`, `oci`, `ollama`, `python`, `releases`
     #[arg(long, value_name = "ECOSYSTEM")]
     ecosystem: Option<String>,
     /// Only files of the package with this name

@@ -112,6 +112,8 @@ pub(crate) enum Led {
     Npm,
     Ollama,
     Pip,
+    /// rustup, and uv for the Pythons that it installs
+    Releases,
     /// Vendors' indexes of wheels, beside the one that pip and uv ask by themselves, and files of
     /// weights
     Torch,
@@ -130,6 +132,7 @@ impl Led {
             Self::Npm => Ecosystem::Npm,
             Self::Ollama => return false,
             Self::Pip => Ecosystem::Python,
+            Self::Releases => Ecosystem::Releases,
             Self::Torch => return is_vendors,
         };
         mount.ecosystem == kind && !is_vendors

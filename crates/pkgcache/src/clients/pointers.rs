@@ -82,6 +82,11 @@ pub struct Pointers {
 /// What the names of mounts begin with that are torch's: its indexes of wheels, and its weights.
 const TORCH: &str = "torch";
 
+/// The name of the mount to which rustup is led.
+const RUSTUP: &str = "rustup";
+/// The name of the mount from which uv installs Pythons.
+const UV_PYTHON: &str = "uv-python";
+
 impl Mount {
     /// A mount whose role is that of the index in `found` with the same address; without one, the
     /// name decides.
@@ -196,6 +201,7 @@ impl Here {
         }
         self.go(&mut pointers);
         self.git(&mut pointers);
+        self.releases(&mut pointers);
         self.apt(&mut pointers);
         self.dnf(&mut pointers);
         self.left(&mut pointers);
@@ -289,6 +295,22 @@ impl Here {
         to.set("go", "GOPROXY", &list);
     }
 
+    /// Which client a mount of releases is for, its name says: `rustup`, or `uv-python`.
+    fn releases(&self, to: &mut Pointers) {
+        for mount in self.of(Ecosystem::Releases) {
+            let at = self.at(mount);
+            let at = at.trim_end_matches('/');
+            match mount.name.as_str() {
+                RUSTUP => {
+                    to.set("rustup", "RUSTUP_DIST_SERVER", at);
+                    to.set("rustup", "RUSTUP_UPDATE_ROOT", &format!("{at}/rustup"));
+                }
+                UV_PYTHON => to.set("uv python", "UV_PYTHON_INSTALL_MIRROR", at),
+                _ => {}
+            }
+        }
+    }
+
     /// git fetches from here what it would fetch from an upstream, and Git LFS goes where git does;
     /// what is pushed goes there itself. Source: git-config(1), `GIT_CONFIG_COUNT` and
     /// `url.<base>.insteadOf`.
@@ -354,6 +376,7 @@ impl Here {
             let is_default = self.default_of(mount.ecosystem) == Some(mount);
             match (&mount.role, mount.ecosystem) {
                 (_, Ecosystem::Apk | Ecosystem::Apt | Ecosystem::Dnf | Ecosystem::GitLfs) => {}
+                (_, Ecosystem::Releases) if matches!(mount.name.as_str(), RUSTUP | UV_PYTHON) => {}
                 (_, Ecosystem::Generic) => to.notes.push(format!("{at} is {}", mount.url)),
                 _ if is_default => {}
                 (Role::Further, Ecosystem::Python | Ecosystem::Go) => {}

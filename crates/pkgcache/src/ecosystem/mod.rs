@@ -9,6 +9,7 @@
 mod accept;
 pub(crate) mod apk;
 pub(crate) mod apt;
+pub(crate) mod archives;
 pub(crate) mod base;
 pub(crate) mod cargo;
 pub(crate) mod contents;
@@ -68,6 +69,8 @@ pub enum Ecosystem {
     Apk,
     /// Git LFS: large files of git repositories.
     GitLfs,
+    /// Archives in folders with versions: rustup's toolchains, uv's Pythons.
+    Releases,
 }
 
 /// What a request asks for.
@@ -177,7 +180,7 @@ impl From<std::io::Error> for BadIndex {
 }
 
 /// Names of programs and indexes, which are easily taken for that of their kind.
-const RELATED: [(&str, Ecosystem); 24] = [
+const RELATED: [(&str, Ecosystem); 25] = [
     ("alpine", Ecosystem::Apk),
     ("crates", Ecosystem::Cargo),
     ("deb", Ecosystem::Apt),
@@ -198,6 +201,7 @@ const RELATED: [(&str, Ecosystem); 24] = [
     ("registry", Ecosystem::Oci),
     ("rpm", Ecosystem::Dnf),
     ("rust", Ecosystem::Cargo),
+    ("rustup", Ecosystem::Releases),
     ("ubuntu", Ecosystem::Apt),
     ("uv", Ecosystem::Python),
     ("yarn", Ecosystem::Npm),
@@ -211,7 +215,7 @@ impl<'de> Deserialize<'de> for Ecosystem {
 }
 
 impl Ecosystem {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Apk,
         Self::Apt,
         Self::Cargo,
@@ -224,6 +228,7 @@ impl Ecosystem {
         Self::Oci,
         Self::Ollama,
         Self::Python,
+        Self::Releases,
     ];
 
     /// The one of this name, or what is said where there is none.
@@ -262,6 +267,7 @@ impl Ecosystem {
             Self::Go => "go",
             Self::Apk => "apk",
             Self::GitLfs => "git-lfs",
+            Self::Releases => "releases",
         }
     }
 
@@ -291,6 +297,7 @@ impl Ecosystem {
             Self::Go => go::ask(path, query),
             Self::Apk => apk::ask(path, query),
             Self::GitLfs => lfs::ask(path, query),
+            Self::Releases => archives::ask(path, query),
         }
     }
 }

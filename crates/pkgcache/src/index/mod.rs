@@ -9,6 +9,7 @@
 
 mod apk;
 mod apt;
+mod archives;
 mod cargo;
 mod dnf;
 mod document;
@@ -117,6 +118,7 @@ pub(crate) async fn plan(cache: &Arc<Cache>, lookup: Lookup, from: &From<'_>) ->
         (Ecosystem::Oci | Ecosystem::Ollama, _) => oci::plan(cache, lookup, &asked).await,
         (Ecosystem::HuggingFace, _) => Box::pin(huggingface::plan(cache, lookup)).await,
         (Ecosystem::GitLfs, _) => lfs::plan(cache, lookup),
+        (Ecosystem::Releases, _) => archives::plan(cache, lookup, &asked, from.client).await,
     };
     let planned = match planned {
         Plan::Lookup(lookup) => guarded::after(cache, lookup, asked.class),

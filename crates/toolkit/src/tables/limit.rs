@@ -28,6 +28,7 @@ pub const ECOSYSTEMS: &[&str] = &[
     "oci",
     "ollama",
     "python",
+    "releases",
 ];
 
 /// A kind of things that a limit is about.

@@ -194,7 +194,7 @@ impl<'de> Deserialize<'de> for Cooldown {
 }
 
 /// All kinds, for which a level can be required.
-const LEVELLED: [Ecosystem; 11] = [
+const LEVELLED: [Ecosystem; 12] = [
     Ecosystem::Apk,
     Ecosystem::Apt,
     Ecosystem::Cargo,
@@ -206,6 +206,7 @@ const LEVELLED: [Ecosystem; 11] = [
     Ecosystem::Oci,
     Ecosystem::Ollama,
     Ecosystem::Python,
+    Ecosystem::Releases,
 ];
 
 impl<'de> Deserialize<'de> for Require {
