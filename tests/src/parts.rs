@@ -70,6 +70,8 @@ pub enum Part {
     Nginx,
     /// openssl, for certificates.
     Openssl,
+    /// GnuTLS' client.
+    Gnutls,
     /// Go's own command.
     Go,
     /// OpenSSH's agent, and what makes keys for it.
@@ -279,6 +281,7 @@ impl Part {
             Self::Curl => succeeds("curl", &["--version"]),
             Self::Nginx => succeeds("nginx", &["-v"]),
             Self::Openssl => succeeds("openssl", &["version"]),
+            Self::Gnutls => succeeds("gnutls-cli", &["--version"]),
             Self::Go => succeeds("go", &["version"]),
             Self::Ssh => ["ssh-agent", "ssh-add", "ssh-keygen"].iter().all(|name| on_path(name).is_some()),
             Self::Strace => succeeds("strace", &["-o", "/dev/null", "true"]),
@@ -338,6 +341,7 @@ impl fmt::Display for Part {
             Self::HuggingFace => "the Python package `huggingface_hub`, as `.ci/run` installs it",
             Self::Nginx => "`nginx`",
             Self::Openssl => "`openssl`",
+            Self::Gnutls => "`gnutls-cli`",
             Self::Go => "`go`",
             Self::Ssh => "OpenSSH's `ssh-agent`, `ssh-add` and `ssh-keygen`",
             Self::Strace => "`strace`, with the right to trace",

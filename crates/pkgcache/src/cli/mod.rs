@@ -2,6 +2,7 @@
 
 mod ask;
 mod builds;
+mod ca;
 mod carry;
 mod doors;
 mod http;
@@ -25,10 +26,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::builder::styling::Styles;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pkgcache::commands::{self, By, Console, Selection};
-use pkgcache::{Options, RemoteSetting};
+use pkgcache::{InterceptTable, Options, RemoteSetting};
 use storekit::{Age, ByteSize, Store};
 use toolkit::{Common, Outcome, Output, Settings, output};
 
+use crate::cli::ca::CaJob;
 use crate::cli::carry::{ExportArgs, ImportArgs};
 use crate::cli::doors::{DetectArgs, EnvArgs};
 use crate::cli::replay::ReplayArgs;
@@ -289,6 +291,16 @@ enum Job {
     /// `uv sync`, `lock`, `add` and `run` write the cache's address into uv.lock. `run` sets them
     /// for `uv pip` alone; set them so for yourself, too, where others are to use the lock file.
     Env(EnvArgs),
+    /// Make and show the authority by which hosts are intercepted
+    ///
+    /// A client that reaches its server by https through a proxy asks for a tunnel, and nothing in
+    /// it can be cached. For the hosts that `hosts` in [pkgcache.intercept] lists (`--intercept`),
+    /// the tunnel ends here: the server shows a certificate of this authority's, made for the host and
+    /// held in memory for a day at most, answers as it does for http, and asks the host itself over
+    /// TLS that is checked as ever. So clients have to trust the authority. All other tunnels stay
+    /// as they are.
+    #[command(subcommand)]
+    Ca(CaJob),
     /// List the stored URLs; with `--verbose` the responses of each, too
     ///
     /// The number of URLs and the bytes of their bodies, each once, are told on stderr.
@@ -403,6 +415,10 @@ pub(crate) struct UpstreamArgs {
     /// Let CONNECT open tunnels to this host
     #[arg(long, value_name = "HOST")]
     tunnel: Option<Vec<String>>,
+    /// End tunnels to this host here, and answer what is asked for in them: `example.org`,
+    /// `*.example.org`, `example.org:8443`; needs an authority (`pkgcache ca init`)
+    #[arg(long, value_name = "HOST")]
+    intercept: Option<Vec<String>>,
     /// Let names of upstreams have private addresses
     ///
     /// An upstream that is written as an address may be private anyway. Link-local addresses, where
@@ -419,6 +435,7 @@ impl UpstreamArgs {
         let mut options = Options {
             allow: self.allow.clone(),
             tunnel: self.tunnel.clone(),
+            intercept: InterceptTable { hosts: self.intercept.clone(), ca: None },
             allow_private: self.allow_private.then_some(true),
             parent: self.parent.clone(),
             ..Options::default()
@@ -574,6 +591,7 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
             process::keep_to_ourselves();
             process::serve(load()?, Store::open_or_create(&store)?, load, &mut console.out)?
         }
+        Job::Ca(job) => ca::run(job, &set()?, &environment, &mut console)?,
         Job::Ls { part, filter, by } => {
             let which = Selection { part: part.clone(), ..filter.selection() };
             commands::ls(&Store::open(&store)?.packages(), &which, by.map(ByWhat::by), &mut console)?

@@ -29,6 +29,7 @@ impl Changes {
         let single = differ(&[
             ("allow", old.forward.hosts != new.forward.hosts),
             ("tunnel", old.forward.tunnels != new.forward.tunnels),
+            ("intercept", old.intercept != new.intercept),
             ("allow-private", old.allow_private != new.allow_private),
             ("parent", old.parent != new.parent),
             ("offline", old.offline != new.offline),
@@ -117,6 +118,7 @@ mod tests {
             upstreams: _,
             registries: _,
             forward: crate::config::Forward { hosts: _, tunnels: _ },
+            intercept: _,
             allow_private: _,
             parent: _,
             offline: _,
