@@ -6,8 +6,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Args, Subcommand};
 use miette::Result;
 use pkgcache::authority::{Authority, Folder, pem};
+use pkgcache::builds::intercepted::TRUST;
 use pkgcache::commands::Console;
 use pkgcache::{Error, InterceptTable, Options, Outside};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde::Serialize;
 use storekit::files;
 use toolkit::{Environment, Outcome, output};
@@ -117,6 +120,18 @@ pub(crate) fn bundle(folder: &Folder, more: &[Vec<u8>]) -> Result<String> {
     let mut seen = std::collections::BTreeSet::new();
     all.retain(|der| seen.insert(der.clone()));
     Ok(all.iter().map(|der| pem(der)).collect())
+}
+
+/// The same with what this machine's clients are told to trust already.
+///
+/// # Errors
+/// As [`bundle`].
+pub(crate) fn trusted(folder: &Folder, environment: &Environment) -> Result<String> {
+    let files =
+        TRUST.iter().filter_map(|name| environment.get(name)).map(|file| environment.folder.join(file));
+    let read = |file| CertificateDer::pem_file_iter(file).ok();
+    let known: Vec<_> = files.filter_map(read).flatten().flatten().map(|der| der.to_vec()).collect();
+    bundle(folder, &known)
 }
 
 fn write(out: &mut dyn Write, text: &str) -> Result<()> {

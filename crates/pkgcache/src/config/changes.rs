@@ -117,7 +117,7 @@ mod tests {
             socket_mode: _,
             upstreams: _,
             registries: _,
-            forward: crate::config::Forward { hosts: _, tunnels: _ },
+            forward: crate::config::Forward { hosts: _, tunnels: _, opens_all: _ },
             intercept: _,
             allow_private: _,
             parent: _,

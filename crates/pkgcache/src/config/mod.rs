@@ -137,6 +137,8 @@ pub struct Forward {
     pub hosts: Hosts,
     /// Servers to which CONNECT may open a tunnel.
     pub tunnels: Hosts,
+    /// Whether it may to any server: the private one of a command, which could go there itself.
+    pub opens_all: bool,
 }
 
 /// Which clients may connect.

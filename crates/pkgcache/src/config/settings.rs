@@ -255,6 +255,7 @@ impl Options {
             forward: Forward {
                 hosts: hosts(self.allow.as_deref())?,
                 tunnels: hosts(self.tunnel.as_deref())?,
+                opens_all: false,
             },
             intercept: self.intercept.intercept(folder, self.usual_ca.as_deref())?,
             allow_private: self.allow_private.unwrap_or(false),

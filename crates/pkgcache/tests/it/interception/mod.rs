@@ -1,6 +1,7 @@
 //! Hosts that are intercepted, with nginx behind and real clients in front.
 
 mod clients;
+mod led;
 
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -29,12 +30,16 @@ const OTHER: usize = 1;
 
 impl Scene {
     fn new() -> Self {
+        Self::of(session())
+    }
+
+    fn of(session: Session) -> Self {
         let upstream = Authority::new();
         let here = format!("{} add_header Cache-Control max-age=3600;", upstream.lines("here"));
         let nginx = Nginx::new(&[("ssl", &here), ("ssl http2", &here)]);
         nginx.write("a", b"body");
         let [listed, other] = [LISTED, OTHER].map(|it| format!("localhost:{}", nginx.port(it)));
-        let session = session().env("SSL_CERT_FILE", upstream.certificates().as_str());
+        let session = session.env("SSL_CERT_FILE", upstream.certificates().as_str());
         let session = session.file(
             "larder.toml",
             &format!("[pkgcache]\ntunnel = [\"{other}\"]\n[pkgcache.intercept]\nhosts = [\"{listed}\"]\n"),
