@@ -70,7 +70,7 @@ pub enum Part {
     Nginx,
     /// openssl, for certificates.
     Openssl,
-    /// GnuTLS' client.
+    /// The client of `GnuTLS`.
     Gnutls,
     /// Go's own command.
     Go,

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
-use ring::signature::{EcdsaKeyPair, KeyPair};
+use ring::signature::{ECDSA_P256_SHA256_ASN1, EcdsaKeyPair, KeyPair, UnparsedPublicKey};
+use storekit::Digest;
 use thiserror::Error;
 use x509_cert::certificate::{Certificate, TbsCertificate, Version};
 use x509_cert::der::asn1::{Any, BitString, GeneralizedTime, Ia5String, OctetString, UtcTime};
@@ -64,7 +65,15 @@ pub(super) struct Facts {
 impl Facts {
     /// Of a certificate that was made here: any other is refused.
     pub(super) fn read(der: &[u8]) -> Result<Self, CertificateError> {
-        let tbs = Certificate::from_der(der)?.tbs_certificate;
+        let Certificate { tbs_certificate: tbs, signature_algorithm, signature } =
+            Certificate::from_der(der)?;
+        if signature_algorithm != tbs.signature || signature.unused_bits() != 0 {
+            return Err(CertificateError::Other("its certificate is damaged"));
+        }
+        let public_key = tbs.subject_public_key_info.subject_public_key.raw_bytes().to_vec();
+        UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &public_key)
+            .verify(&tbs.to_der()?, signature.raw_bytes())
+            .map_err(|_| CertificateError::Other("its certificate is damaged"))?;
         let is_authority = matches!(tbs.get::<BasicConstraints>()?, Some((true, it)) if it.ca);
         let constraints = tbs.get::<NameConstraints>()?.filter(|(critical, _)| *critical && is_authority);
         let permitted = constraints.and_then(|(_, it)| it.permitted_subtrees).unwrap_or_default();
@@ -76,7 +85,7 @@ impl Facts {
             permitted,
             begins: timestamp(tbs.validity.not_before),
             ends: timestamp(tbs.validity.not_after),
-            public_key: tbs.subject_public_key_info.subject_public_key.raw_bytes().to_vec(),
+            public_key,
             subject: tbs.subject,
         })
     }
@@ -101,7 +110,7 @@ pub(super) fn of_authority(
     now: Timestamp,
 ) -> Result<Vec<u8>, CertificateError> {
     let id = key_id(key.public_key().as_ref());
-    let short: String = id.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let short: String = Digest::of(key.public_key().as_ref()).hex().chars().take(8).collect();
     // Each has a name of its own: clients may have several at a time.
     let subject: Name = format!("CN=pkgcache interception {short}").parse()?;
     let extensions = extensions(

@@ -87,6 +87,11 @@ impl Leaves {
         leaves.insert(host.to_owned(), Leaf { made: now, by, config: kept });
         Ok(config)
     }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
 }
 
 impl Leaf {

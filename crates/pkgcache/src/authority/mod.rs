@@ -9,14 +9,16 @@
 mod certificate;
 mod folder;
 pub(crate) mod leaves;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
 use jiff::Timestamp;
-use ring::digest::{SHA256, digest};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use rustls::pki_types::PrivatePkcs8KeyDer;
+use storekit::Digest;
 
 use crate::authority::certificate::{CertificateError, Facts};
 pub use crate::authority::folder::{Folder, pem};
@@ -108,7 +110,7 @@ impl Authority {
     /// The SHA-256 of its certificate, in hex.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        digest(&SHA256, &self.der).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        Digest::of(&self.der).hex()
     }
 }
 

@@ -135,7 +135,7 @@ enum Job {
     /// client whose request was answered and are not stored, without `keep-cookies`.
     ///
     /// Each option but `--store` can stand in the table `[pkgcache]` of larder.toml: `listen`,
-    /// `allow`, `tunnel`, `allow-private`, `parent`, `offline`, `allow-remote`, `clients`,
+    /// `allow`, `tunnel`, `intercept`, `allow-private`, `parent`, `offline`, `allow-remote`, `clients`,
     /// `token-file`, `max-object`, `heuristic-freshness`, `keep-cookies`, `drain-time`,
     /// `access-log`, `remote`; upstreams as `[pkgcache.upstream]`, with `NAME = "URL"` or `NAME =
     /// { url = "URL", kind = "apt", keyring = "FILE", keep-links = true, follow-redirects = true,
@@ -153,7 +153,7 @@ enum Job {
     /// run` keeps: what is unused for longest goes, also while this serves. Where this has stored
     /// something, it starts one that removes what is over `max-size` (`background = false` in
     /// [gcctl] forbids it). Variables: `LARDER_PKGCACHE_LISTEN`, `_UPSTREAM`, `_ALLOW`, `_TUNNEL`
-    /// (words), `_PARENT`, `_OFFLINE`, `_ALLOW_PRIVATE`, `_TOKEN_FILE`, `_REMOTE`.
+    /// and `_INTERCEPT` (words), `_PARENT`, `_OFFLINE`, `_ALLOW_PRIVATE`, `_TOKEN_FILE`, `_REMOTE`.
     ///
     /// `ttl = { index = "60s", tag = "10s", pinned-by-name = "30d" }` says for how long the classes
     /// that `pkgcache why` names are handed on without a question: an index (60s; `index-ttl` for
@@ -191,6 +191,11 @@ enum Job {
     /// are without what is refused. `read-only = true` of a mount or a registry serves only what is
     /// stored.
     ///
+    /// `[pkgcache.intercept]` lists `hosts` whose https comes through the proxy and is cached, too:
+    /// their tunnels end here, by an authority that clients have to trust (`pkgcache ca --help`,
+    /// crates/pkgcache/INTERCEPTION.md; `ca` names its folder). All other tunnels stay closed to
+    /// the cache.
+    ///
     /// Where neither an upstream nor a host is set, the indexes of this machine's clients are
     /// cached, as `pkgcache detect` finds them; a line on stderr names each.
     Serve(Box<ServeArgs>),
@@ -203,7 +208,8 @@ enum Job {
     /// lock`: these would write the cache's address into lock files. `LARDER_PKGCACHE_URL` says
     /// where the cache is. The options are those of `serve`; where no upstream is set, the indexes
     /// of this machine's clients are cached. Where another `run` serves this store already, that
-    /// server is used.
+    /// server is used. Where hosts are intercepted, the command's https goes through the cache
+    /// (`https_proxy`), and the command trusts its authority; all other hosts are tunnelled.
     ///
     /// Exit code: the command's; 126 or 127 where it cannot be started. On stderr stands what
     /// could not be served, and in a line what was saved; where another one's server is used, what

@@ -78,11 +78,10 @@ impl InterceptTable {
         let hosts = rules(texts)?;
         let folder = self.folder(folder, usual)?;
         let authority = Arc::new(folder.load()?);
-        for rule in hosts.0.iter().filter(|rule| !authority.permits(rule.name())) {
+        if let Some(rule) = hosts.0.iter().find(|rule| !authority.permits(rule.name())) {
             let (path, host) = (folder.file(), rule.name().to_owned());
-            return Err(
-                Error::NotPermitted { path, host, permitted: authority.permitted().join(", ") }.into()
-            );
+            let permitted = authority.permitted().join(", ");
+            return Err(Error::NotPermitted { path, host, permitted }.into());
         }
         Ok(Some(Intercept { hosts, authority, folder }))
     }
@@ -133,6 +132,13 @@ impl Intercept {
     #[must_use]
     pub(crate) fn names_address(&self, host: &str, port: u16) -> bool {
         self.covers(host, port) && crate::config::hosts::is_address(host)
+    }
+
+    /// The hosts, as people read them.
+    #[must_use]
+    pub(crate) fn names(&self) -> String {
+        let shown = |rule: &HostRule| format!("{}{}", if rule.is_below() { "*." } else { "" }, rule.name());
+        self.hosts.0.iter().map(shown).collect::<Vec<_>>().join(", ")
     }
 
     /// Who vouches for them.

@@ -306,13 +306,13 @@ impl Client {
             return (allowed(), meter::Result::Own);
         }
         match method {
-            Method::CONNECT => match intercept::server(&config, request.uri()) {
-                Some(server) => intercept::open(self, &config, server, request),
-                None => {
-                    self.note(Note::of_tunnel(request.uri()));
-                    tunnel::connect(&self.cache, &config, request, self.end(slot)).await
+            Method::CONNECT => {
+                if let Some(server) = intercept::server(&config, request.uri()) {
+                    return intercept::open(self, &config, &server, request);
                 }
-            },
+                self.note(Note::of_tunnel(request.uri()));
+                tunnel::connect(&self.cache, &config, request, self.end(slot)).await
+            }
             Method::TRACE => self.refuse(405, "TRACE is not answered"),
             _ => match self.own(&config, &request).await {
                 Some(response) => (response, meter::Result::Own),

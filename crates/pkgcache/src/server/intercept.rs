@@ -57,7 +57,7 @@ pub(super) fn server(config: &Config, uri: &Uri) -> Option<Authority> {
 pub(super) fn open(
     client: &Client,
     config: &Config,
-    server: Authority,
+    server: &Authority,
     request: Request<Incoming>,
 ) -> (Response<Body>, meter::Result) {
     let refuse = |why: &str| {
@@ -70,7 +70,7 @@ pub(super) fn open(
     match made {
         Err(why) => refuse(&why),
         Ok(shown) => {
-            tokio::spawn(follow(client.within(server), shown, request));
+            tokio::spawn(follow(client.within(server.clone()), shown, request));
             (Response::new(Body::empty()), meter::Result::Own)
         }
     }

@@ -185,6 +185,7 @@ pub const PKGCACHE: &[&str] = &[
     "registry",
     "allow",
     "tunnel",
+    "intercept",
     "allow-private",
     "parent",
     "offline",

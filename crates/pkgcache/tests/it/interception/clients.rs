@@ -1,4 +1,4 @@
-//! Real clients of every TLS library that matters: OpenSSL (curl, Python, Node), GnuTLS (its own
+//! Real clients of every TLS library that matters: OpenSSL (curl, Python, Node), `GnuTLS` (its own
 //! client, apt), Go's and rustls.
 
 use std::io::{Read, Write};

@@ -217,6 +217,7 @@ fn what_is_said_within_a_tunnel_is_for_its_own_server_alone() {
     assert!(!String::from_utf8_lossy(&said).contains("HTTP/"), "plain text was answered");
     until("all three are counted", || scene.proxy.metric("pkgcache_intercept_failures_total") == 3);
     let told = scene.proxy.get("/status.json").text().to_owned();
+    assert!(told.contains("https to localhost"), "{told}");
     assert!(told.contains("another host (SNI)") && told.contains("which host it wants (SNI)"), "{told}");
 
     // No other port of the host is intercepted, nor the proxy itself.
