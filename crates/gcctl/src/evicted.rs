@@ -15,6 +15,7 @@ use storekit::{PackageKey, Store};
 
 use crate::limits::Why;
 use crate::plan::Plan;
+use crate::sweep::Went;
 
 /// The file in the store. Derived and local: it may go at any time.
 const FILE: &str = ".evicted";
@@ -176,12 +177,12 @@ fn read(line: &str) -> Option<Line<'_>> {
 
 /// Notes some of the packages that went, by their places in the plan. Statistics only: where they
 /// cannot be noted, they are not.
-pub(crate) fn note(store: &Store, plan: &Plan, went: &[usize], now: Timestamp) {
+pub(crate) fn note(store: &Store, plan: &Plan, went: &[Went], now: Timestamp) {
     if went.is_empty() {
         return;
     }
     let (mut lines, needed) = (lines(store, now), needed_of_packages(plan));
-    for place in went.iter().step_by(went.len().div_ceil(A_RUN)) {
+    for Went { place, .. } in went.iter().step_by(went.len().div_ceil(A_RUN)) {
         let package = plan.packages.get(*place).filter(|it| !is_by_hand(&it.why.name()));
         let Some(package) = package else { continue };
         let PackageKey { ecosystem, source, url, scope } = package.package.key();

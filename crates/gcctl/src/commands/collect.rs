@@ -298,10 +298,7 @@ fn print(plan: &Plan, swept: &Swept, held: &[show::Line<'_>], console: &mut Cons
         held.iter().try_for_each(|line| console.line(line))?;
         show::lines(plan, swept).iter().try_for_each(|line| console.line(line))?;
     } else if !(swept.images.is_empty() && swept.packages.is_empty()) {
-        // The rest is in the message.
-        let images = Plan { time: plan.time, limits: plan.limits.clone(), ..Plan::default() };
-        let packages = swept.packages.iter().filter_map(|it| plan.packages.get(*it));
-        console.table(&show::going(&images, &swept.images, packages, console.verbose))?;
+        console.table(&show::went(plan, swept, console.verbose))?;
     }
     console.flush()
 }

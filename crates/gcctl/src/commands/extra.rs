@@ -212,7 +212,11 @@ fn going_table<'a>(folders: &[Folder], going: impl Iterator<Item = &'a Going>, n
         ("PATH", Align::Left),
     ]);
     for it in going {
-        let path = it.folder.join(&it.path).into_string();
+        let mut path = it.folder.join(&it.path).into_string();
+        if !it.refs.is_empty() {
+            // They go with it.
+            path = format!("{path} ({})", it.refs.join(", "));
+        }
         let last_use = ago(it.used, now);
         table.row([it.kind.to_string(), ByteSize(it.bytes).to_string(), last_use, why(folders, it), path]);
     }

@@ -16,7 +16,7 @@ use crate::limits::{Limits, Part, Why};
 use crate::packages::Eviction as PackageEviction;
 use crate::plan::file::{self as plan_file, WrittenUnmet};
 use crate::plan::{Eviction, Holds, Left, Objection, Plan, Rest, Share, Unmet};
-use crate::sweep::{Kept, Reason, Swept};
+use crate::sweep::{Kept, Reason, Swept, Went};
 pub use df::{Df, df, df_table, ecosystems, image_names};
 pub use odd::oddities;
 use toolkit::amount::{Amount, Setting};
@@ -30,7 +30,31 @@ pub fn planned(plan: &Plan, all: bool) -> Table {
     rows(plan, &plan.images, plan.packages.iter(), all, true)
 }
 
-/// The table of what went.
+/// The table of what went, with the bytes that went with each.
+#[must_use]
+pub fn went(plan: &Plan, swept: &Swept, all: bool) -> Table {
+    let done = Plan {
+        time: plan.time,
+        limits: plan.limits.clone(),
+        blobs: swept.idle.clone(),
+        bodies: swept.idle_bodies.clone(),
+        abandoned: swept.unfinished,
+        contexts: swept.contexts,
+        ..Plan::default()
+    };
+    going(&done, &swept.images, packages_that_went(plan, swept), all)
+}
+
+/// The packages that went, each with the bytes that went with it.
+fn packages_that_went<'a>(
+    plan: &'a Plan,
+    swept: &'a Swept,
+) -> impl Iterator<Item = PackageEviction<'a>> + Clone {
+    let one = |it: &Went| Some(PackageEviction { bytes: it.bytes, ..plan.packages.get(it.place)? });
+    swept.packages.iter().filter_map(one)
+}
+
+/// The table of what goes, without its places in the order.
 #[must_use]
 pub fn going<'a>(
     plan: &Plan,
@@ -442,7 +466,7 @@ pub enum Line<'a> {
         digest: Digest,
         /// For which limit.
         why: Why,
-        /// The bytes that the plan said.
+        /// The bytes that went with it.
         bytes: u64,
     },
     /// A package that went.
@@ -453,7 +477,7 @@ pub enum Line<'a> {
         url: &'a str,
         /// For which limit.
         why: Why,
-        /// The bytes that the plan said.
+        /// The bytes that went with it.
         bytes: u64,
     },
     /// Something that stayed although the plan names it.
@@ -513,8 +537,7 @@ pub fn lines<'a>(plan: &'a Plan, swept: &'a Swept) -> Vec<Line<'a>> {
         why: it.why,
         bytes: it.bytes,
     });
-    let packages = swept.packages.iter().filter_map(|place| plan.packages.get(*place));
-    let packages = packages.map(|it| Line::Package {
+    let packages = packages_that_went(plan, swept).map(|it| Line::Package {
         ecosystem: it.package.ecosystem(),
         url: it.package.url(),
         why: it.why,

@@ -31,7 +31,7 @@ use crate::events::{TOOL, Told};
 use crate::evicted;
 use crate::holds::Holds;
 use crate::limits::{Part, Why};
-use crate::plan::{self, Eviction, Left, Plan, Rest, Unmet};
+use crate::plan::{self, Eviction, Left, Plan, Rest, Unmet, Unneeded};
 use crate::roots::Roots;
 use crate::snapshot::Snapshot;
 use crate::survey::{reach, survey};
@@ -48,10 +48,14 @@ pub struct Swept {
     pub kept: Vec<Kept>,
     /// How many blobs went.
     pub blobs: u64,
-    /// The package entries that went, by their places in the plan.
-    pub packages: Vec<usize>,
+    /// Of these, those that went with no image, or with one that somebody else had removed.
+    pub idle: Vec<Unneeded>,
+    /// The package entries that went, in the plan's order.
+    pub packages: Vec<Went>,
     /// How many bodies of packages went.
     pub bodies: u64,
+    /// Of these, those that went with no entry.
+    pub idle_bodies: Vec<Unneeded>,
     /// The bytes of these, and of the entries.
     pub package_bytes: u64,
     /// The bytes that went out of images/, and what was unfinished in packages/.
@@ -76,6 +80,15 @@ pub struct Swept {
     pub rest: Rest,
     /// How many images the limits would take now: they came, or changed, since the plan was made.
     pub more: u64,
+}
+
+/// A package entry that went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Went {
+    /// Its place in the plan.
+    pub place: usize,
+    /// The bytes that went with it.
+    pub bytes: u64,
 }
 
 /// Something that stayed although the plan names it.
@@ -216,6 +229,17 @@ fn sweep_with(mut sweep: Sweep<'_>, since: Timestamp) -> Result<Swept> {
     sweep.finish(since)
 }
 
+/// With what a blob goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum With {
+    /// An image that went, by its place among those.
+    Image(usize),
+    /// An image of the plan that this run has not removed.
+    Another,
+    /// The plan names it by itself.
+    Nothing,
+}
+
 struct Sweep<'a> {
     store: &'a Store,
     plan: &'a Plan,
@@ -277,8 +301,12 @@ impl<'a> Sweep<'a> {
         for wave in waves(referrers) {
             self.in_steps(wave.into_iter(), Self::evict_referrer)?;
         }
-        let of_images = plan.images.iter().flat_map(|image| &image.blobs).map(|digest| (*digest, false));
-        let idle = plan.blobs.iter().map(|blob| (blob.digest, true));
+        let went: HashMap<_, _> = self.swept.images.iter().map(|it| it.key.clone()).zip(0_usize..).collect();
+        let of_images = plan.images.iter().flat_map(|image| {
+            let with = went.get(&image.key).map_or(With::Another, |place| With::Image(*place));
+            image.blobs.iter().map(move |digest| (*digest, with))
+        });
+        let idle = plan.blobs.iter().map(|blob| (blob.digest, With::Nothing));
         (self.watch)(Moment::EntriesGone);
         self.roots.read_ahead();
         (self.watch)(Moment::ReadAhead);
@@ -339,7 +367,7 @@ impl<'a> Sweep<'a> {
             bytes += disk::bytes(&file)?.unwrap_or(0);
         }
         if self.discarding(|it| it.images.discard(lock, &image.key, &it.batch))? {
-            self.swept.images.push(image.clone());
+            self.swept.images.push(Eviction { bytes, ..image.clone() });
             self.count(bytes, true);
         }
         Ok(())
@@ -402,13 +430,12 @@ impl<'a> Sweep<'a> {
         is_another.then_some(Reason::SavedAnew).or(pinned)
     }
 
-    /// `listed`: the plan names the blob by itself, not with an image.
-    fn take_blob(&mut self, lock: &Exclusive, (digest, listed): (Digest, bool)) -> Result<()> {
+    fn take_blob(&mut self, lock: &Exclusive, (digest, with): (Digest, With)) -> Result<()> {
         let keep = |it: &mut Self, reason| {
             it.swept.kept.push(Kept { what: What::Blob, name: digest.to_string(), reason });
         };
         if self.roots.may_need(lock, &digest)? {
-            if listed {
+            if with == With::Nothing {
                 keep(self, Reason::Needed);
             }
             return Ok(());
@@ -423,6 +450,10 @@ impl<'a> Sweep<'a> {
             Discarded::Moved => {
                 self.swept.blobs += 1;
                 self.count(bytes, true);
+                match with {
+                    With::Image(place) => self.swept.images[place].bytes += bytes,
+                    With::Another | With::Nothing => self.swept.idle.push(Unneeded { digest, bytes }),
+                }
             }
             Discarded::InUse => keep(self, Reason::InUse),
             Discarded::Gone => {}

@@ -25,6 +25,7 @@ mod books;
 mod engine_limits;
 mod engines;
 mod extra;
+mod freed;
 mod index;
 mod limits;
 mod links;
