@@ -93,8 +93,10 @@ pub struct Removed {
     pub name: String,
     /// Since when it is there.
     pub since: Timestamp,
-    /// What it holds.
+    /// The bytes of the files in it.
     pub bytes: u64,
+    /// Those of itself and the folders in it.
+    pub folders: u64,
 }
 
 /// What a store occupies, by kind. The parts add up to the store's folder exactly.
@@ -119,6 +121,8 @@ pub struct Usage {
     pub trash: u64,
     /// What was set aside because its bytes are not what they should be; goes as the trash does.
     pub damaged: u64,
+    /// Of these two, the folders that it lies in.
+    pub trash_folders: u64,
     /// What hashctx remembers of folders.
     pub contexts: u64,
     /// What happened.
@@ -156,18 +160,25 @@ pub fn called<'a>(origin: &'a Origin, names: &'a [String]) -> Option<&'a str> {
 }
 
 impl Usage {
-    /// What collection governs: all but `contexts`, `events` and `other`.
+    /// What collection governs, and limits are about: all but folders, `contexts`, `events` and
+    /// `other`.
     #[must_use]
     pub fn governed(&self) -> u64 {
         let packages = self.packages + self.packages_shared + self.packages_unneeded;
         let images = self.unique + self.shared + self.unreferenced;
-        images + packages + self.unfinished + self.trash + self.damaged
+        images + packages + self.unfinished + self.removed()
+    }
+
+    /// The files in the trash, damaged ones too.
+    #[must_use]
+    pub fn removed(&self) -> u64 {
+        self.trash + self.damaged - self.trash_folders
     }
 
     /// All bytes below the store's folder.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.governed() + self.contexts + self.events + self.other
+        self.governed() + self.trash_folders + self.contexts + self.events + self.other
     }
 }
 
@@ -270,7 +281,7 @@ impl Snapshot {
 
     fn trash_bytes(&self, damaged: bool) -> u64 {
         let removed = self.trash.iter().filter(|removed| trash::is_damaged(&removed.name) == damaged);
-        removed.map(|removed| removed.bytes).sum()
+        removed.map(|removed| removed.bytes + removed.folders).sum()
     }
 
     /// What the store occupies, by kind.
@@ -294,6 +305,7 @@ impl Snapshot {
             unfinished: self.unfinished,
             trash: self.trash_bytes(false),
             damaged: self.trash_bytes(true),
+            trash_folders: self.trash.iter().map(|removed| removed.folders).sum(),
             other: self.other,
         }
     }

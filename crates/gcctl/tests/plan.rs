@@ -385,6 +385,7 @@ fn with_trash(trash: &[(&str, i64, u64)]) -> Snapshot {
         name: (*name).to_owned(),
         since: hours(*age),
         bytes: *bytes,
+        folders: 0,
     };
     Snapshot { trash: trash.iter().map(removed).collect(), ..store(&THREE) }
 }

@@ -167,14 +167,6 @@ impl Trash {
         }
     }
 
-    /// The bytes that the trash holds on disk, damaged blobs included.
-    ///
-    /// # Errors
-    /// I/O errors.
-    pub fn disk_bytes(&self) -> Result<u64> {
-        disk_bytes(&self.folder())
-    }
-
     /// Gives each folder of the trash whose time is in the future the time `now`: its grace begins
     /// when it is first seen. What cannot be given a time stays as it is.
     ///
@@ -358,8 +350,9 @@ impl Batch {
     /// I/O errors.
     pub fn files(&self) -> Result<Vec<Utf8PathBuf>> {
         let mut files = Vec::new();
-        walk(&self.folder(), &mut |path, _| {
-            files.extend(path.strip_prefix(self.folder()).ok().map(Utf8Path::to_owned));
+        walk(&self.folder(), &mut |path, metadata| {
+            let below = path.strip_prefix(self.folder()).ok().filter(|_| !metadata.is_dir());
+            files.extend(below.map(Utf8Path::to_owned));
         })?;
         files.sort_unstable();
         Ok(files)
@@ -381,12 +374,15 @@ fn delete(path: &Utf8Path) -> Result<bool> {
     }
 }
 
-/// The bytes on disk of all files below a folder; 0 where there is none.
+/// The bytes on disk of a folder and all that is below it; 0 where there is none.
 ///
 /// # Errors
 /// I/O errors.
 pub fn disk_bytes(folder: &Utf8Path) -> Result<u64> {
-    let mut bytes = 0;
+    let mut bytes = match fs::symlink_metadata(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        metadata => metadata.at("read", folder)?.blocks() * 512,
+    };
     walk(folder, &mut |_, metadata| bytes += metadata.blocks() * 512)?;
     Ok(bytes)
 }
@@ -396,7 +392,10 @@ fn walk(folder: &Utf8Path, each: &mut dyn FnMut(&Utf8Path, &fs::Metadata)) -> Re
         let path = folder.join(name);
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Ok(metadata) if metadata.is_dir() => walk(&path, each)?,
+            Ok(metadata) if metadata.is_dir() => {
+                each(&path, &metadata);
+                walk(&path, each)?;
+            }
             metadata => each(&path, &metadata.at("read", &path)?),
         }
     }

@@ -40,6 +40,7 @@ pub fn went(plan: &Plan, swept: &Swept, all: bool) -> Table {
         bodies: swept.idle_bodies.clone(),
         abandoned: swept.unfinished,
         contexts: swept.contexts,
+        trash: swept.emptied.iter().filter(|it| it.bytes > 0).cloned().collect(),
         ..Plan::default()
     };
     going(&done, &swept.images, packages_that_went(plan, swept), all)
@@ -243,8 +244,8 @@ pub fn outlook(plan: &Plan) -> String {
 #[must_use]
 pub fn result(swept: &Swept, limits: &Limits) -> String {
     let mut parts = Vec::new();
-    if swept.emptied > 0 {
-        parts.push(format!("emptied {} of trash", ByteSize(swept.emptied)));
+    if swept.emptied_bytes() > 0 {
+        parts.push(format!("emptied {} of trash", ByteSize(swept.emptied_bytes())));
     }
     if swept.contexts > 0 {
         parts.push(format!("deleted {} about folders", ByteSize(swept.contexts)));
@@ -519,7 +520,9 @@ pub enum Line<'a> {
         bytes: u64,
         /// Of these, what lies in the trash.
         trashed: u64,
-        /// The bytes of trash that was emptied.
+        /// The bytes of the folders of the trash that this lies in.
+        trash_folders: u64,
+        /// The bytes of trash that was emptied, with its folders.
         emptied: u64,
         /// What is left.
         left: Left,
@@ -544,7 +547,7 @@ pub fn lines<'a>(plan: &'a Plan, swept: &'a Swept) -> Vec<Line<'a>> {
         bytes: it.bytes,
     });
     let kept = swept.kept.iter().map(|Kept { name, reason, .. }| Line::Kept { name, reason: *reason });
-    let Swept { blobs, bytes, package_bytes, trashed, emptied, left, .. } = *swept;
+    let Swept { blobs, bytes, package_bytes, trashed, trash_folders, left, .. } = *swept;
     let unmet = plan_file::written(&swept.unmet);
     let referrers = swept.images.iter().filter(|image| image.subject.is_some()).count() as u64;
     let went = swept.images.len() as u64 - referrers;
@@ -556,7 +559,8 @@ pub fn lines<'a>(plan: &'a Plan, swept: &'a Swept) -> Vec<Line<'a>> {
         package_bytes,
         bytes,
         trashed,
-        emptied,
+        trash_folders,
+        emptied: swept.emptied_bytes(),
         left,
         unmet,
     };

@@ -181,23 +181,20 @@ impl Found {
                 self.unfinished += bytes;
                 self.temporary.extend(Utf8Path::from_path(path).map(Utf8Path::to_owned));
             }
-            Place::Trash(name) if metadata.is_dir() => {
-                self.removed(name, 0, metadata);
-                self.other += bytes;
-            }
-            Place::Trash(name) => self.removed(name, bytes, metadata),
+            Place::Trash(name) if metadata.is_dir() => self.removed(name, metadata).folders += bytes,
+            Place::Trash(name) => self.removed(name, metadata).bytes += bytes,
             Place::Other => self.other += bytes,
         }
         Ok(())
     }
 
     /// The folder of the trash itself comes before what is in it.
-    fn removed(&mut self, name: String, bytes: u64, metadata: &Metadata) {
+    fn removed(&mut self, name: String, metadata: &Metadata) -> &mut Removed {
         // What a killed run was about to delete is older than any grace.
         let since = metadata.modified().ok().filter(|_| !trash::is_doomed(&name));
         let since = since.and_then(|time| Timestamp::try_from(time).ok()).unwrap_or(Timestamp::UNIX_EPOCH);
-        let removed = self.trash.entry(name.clone()).or_insert_with(|| Removed { name, since, bytes: 0 });
-        removed.bytes += bytes;
+        let new = |name| Removed { name, since, bytes: 0, folders: 0 };
+        self.trash.entry(name.clone()).or_insert_with(|| new(name))
     }
 }
 

@@ -31,7 +31,7 @@ use crate::events::{TOOL, Told};
 use crate::evicted;
 use crate::holds::Holds;
 use crate::limits::{Part, Why};
-use crate::plan::{self, Eviction, Left, Plan, Rest, Unmet, Unneeded};
+use crate::plan::{self, Emptied, Eviction, Left, Plan, Rest, Unmet, Unneeded};
 use crate::roots::Roots;
 use crate::snapshot::Snapshot;
 use crate::survey::{reach, survey};
@@ -64,8 +64,10 @@ pub struct Swept {
     pub unfinished: u64,
     /// Of these, what lies in the trash now.
     pub trashed: u64,
-    /// The bytes of the trash that was emptied.
-    pub emptied: u64,
+    /// The bytes of the folders that this lies in.
+    pub trash_folders: u64,
+    /// The folders of the trash that were emptied, with the bytes that this freed.
+    pub emptied: Vec<Emptied>,
     /// The bytes of what hashctx remembered of folders and that went.
     pub contexts: u64,
     /// Whether the disk was too full to move anything.
@@ -89,6 +91,14 @@ pub struct Went {
     pub place: usize,
     /// The bytes that went with it.
     pub bytes: u64,
+}
+
+impl Swept {
+    /// The bytes of the trash that was emptied.
+    #[must_use]
+    pub fn emptied_bytes(&self) -> u64 {
+        self.emptied.iter().map(|it| it.bytes).sum()
+    }
 }
 
 /// Something that stayed although the plan names it.
@@ -322,7 +332,8 @@ impl<'a> Sweep<'a> {
                 return Ok(());
             }
             trash.doom(&emptied.name)?;
-            self.swept.emptied += trash.shred()?;
+            let bytes = trash.shred()?;
+            self.swept.emptied.push(Emptied { bytes, ..emptied.clone() });
         }
         Ok(())
     }
@@ -520,6 +531,8 @@ impl<'a> Sweep<'a> {
     fn finish(mut self, since: Timestamp) -> Result<Swept> {
         let snapshot = Snapshot { now: since, ..survey(self.store, &Told::default())? };
         let again = plan::decide(&snapshot, &self.plan.limits);
+        let own = snapshot.trash.iter().find(|removed| removed.name == self.batch.name());
+        self.swept.trash_folders = own.map_or(0, |removed| removed.folders);
         self.swept.left = snapshot.left();
         self.swept.unmet = snapshot.unmet(&self.plan.limits);
         self.swept.unmet.extend(overdue(&again));

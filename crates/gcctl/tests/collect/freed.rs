@@ -1,5 +1,8 @@
 //! What is said of each thing that went is what went with it.
 
+use std::fs;
+
+use larder_tests::Ran;
 use serde_json::Value;
 
 use crate::scratch::Scratch;
@@ -55,4 +58,23 @@ fn a_package_whose_sharer_stays_is_told_without_what_they_share() {
     assert_eq!((of("first"), of("second"), of("third")), (Some(4096 + 8192), Some(4096), None));
     assert!(planned.iter().map(|(_, bytes)| bytes).sum::<u64>() > sum);
     assert_eq!(before - stored(), sum);
+}
+
+#[test]
+fn what_emptying_the_trash_frees_is_what_the_disk_has_more() {
+    let scratch = Scratch::new();
+    scratch.save("old", 40, &["base"]).save("new", 1, &["x"]).run("run --max-images 1").ends(0);
+    let df = scratch.json("df --json");
+    let folder = fs::read_dir(scratch.root.join("trash")).unwrap().next().unwrap().unwrap().path();
+    let mut du = scratch.session.program("du");
+    let du = Ran::of(du.args(["-s", "--block-size=1"]).arg(folder)).stdout();
+    let du: u64 = du.split('\t').next().unwrap().parse().unwrap();
+    assert_eq!(df["trash"].as_u64(), Some(du), "with its folders");
+    let listed: Value = serde_json::from_str(&scratch.run("ls trash --json").ends(0).stdout()).unwrap();
+    assert_eq!(listed["size"].as_u64(), Some(du));
+    let plan = rows(&scratch.run("plan --json --trash-grace 0s").ends(0).stdout());
+    assert_eq!(bytes(&plan, "trash", "name")[0].1, du);
+    let before = scratch.du();
+    let ran = rows(&scratch.run("run --json --trash-grace 0s").ends(0).stdout());
+    assert_eq!((ran.last().unwrap()["emptied"].as_u64(), before - scratch.du()), (Some(du), du));
 }

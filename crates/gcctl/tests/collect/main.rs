@@ -299,7 +299,7 @@ fn what_is_left_is_what_df_shows() {
     let planned = line("plan --json --max-images 1")["bytes"].as_u64().unwrap();
     let swept = line("run --json --max-images 1")["left"]["bytes"].as_u64().unwrap();
     let df = line("df --json");
-    let apart = ["other", "contexts", "events"].map(|part| df[part].as_u64().unwrap());
+    let apart = ["other", "contexts", "events", "trash-folders"].map(|part| df[part].as_u64().unwrap());
     let found = df["total"].as_u64().unwrap() - apart.iter().sum::<u64>();
     assert_eq!((planned, swept), (found, found));
 }
@@ -313,7 +313,8 @@ fn damaged_blobs_are_no_trash_that_could_come_back() {
     blobs.verify(&layer("a")).unwrap_err();
     blobs.move_aside(&layer("a")).unwrap();
     let df: serde_json::Value = serde_json::from_str(&scratch.run("df --json").ends(0).stdout()).unwrap();
-    assert_eq!((df["trash"].as_u64(), df["damaged"].as_u64()), (Some(0), Some(4096)));
+    let folders = df["trash-folders"].as_u64().unwrap();
+    assert_eq!((df["trash"].as_u64(), df["damaged"].as_u64()), (Some(0), Some(4096 + folders)));
     scratch.run("run --trash-grace 0s").ends(0);
     let df: serde_json::Value = serde_json::from_str(&scratch.run("df --json").ends(0).stdout()).unwrap();
     assert_eq!(df["damaged"], 0);
