@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub contexts: u64,
     /// What happened.
     pub events: u64,
+    /// The bytes of the notes of when versions of packages were first seen.
+    pub first_seen: u64,
     /// Unfinished files of writers, living and dead.
     pub unfinished: u64,
     /// The part of `unfinished` that dead writers left behind.
@@ -127,6 +129,8 @@ pub struct Usage {
     pub contexts: u64,
     /// What happened.
     pub events: u64,
+    /// When versions of packages were first seen.
+    pub first_seen: u64,
     /// Everything else: index, pins, folders, files with several names, what is not the store's.
     pub other: u64,
 }
@@ -160,8 +164,8 @@ pub fn called<'a>(origin: &'a Origin, names: &'a [String]) -> Option<&'a str> {
 }
 
 impl Usage {
-    /// What collection governs, and limits are about: all but folders, `contexts`, `events` and
-    /// `other`.
+    /// What collection governs, and limits are about: all but folders, `contexts`, `events`,
+    /// `first_seen` and `other`.
     #[must_use]
     pub fn governed(&self) -> u64 {
         let packages = self.packages + self.packages_shared + self.packages_unneeded;
@@ -178,7 +182,7 @@ impl Usage {
     /// All bytes below the store's folder.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.governed() + self.trash_folders + self.contexts + self.events + self.other
+        self.governed() + self.trash_folders + self.contexts + self.events + self.first_seen + self.other
     }
 }
 
@@ -299,6 +303,7 @@ impl Snapshot {
             packages_unneeded,
             contexts: self.contexts,
             events: self.events,
+            first_seen: self.first_seen,
             unique,
             shared: all - unique - unreferenced,
             unreferenced,

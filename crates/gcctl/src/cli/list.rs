@@ -52,6 +52,8 @@ pub(super) enum What {
     Inputs,
     /// What happened, by day
     Events,
+    /// When versions of packages were first seen, for `cooldown` of pkgcache
+    FirstSeen,
     /// What is in the folders that `[[extra]]` of larder.toml names: files, or revisions of models
     Extra,
 }
@@ -70,6 +72,7 @@ impl ListArgs {
             What::Unfinished => Some(FileKind::Unfinished),
             What::Inputs => Some(FileKind::Inputs),
             What::Events => Some(FileKind::Events),
+            What::FirstSeen => Some(FileKind::FirstSeen),
             What::Extra => Some(FileKind::Extra),
         }
     }

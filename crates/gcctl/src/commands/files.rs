@@ -53,6 +53,7 @@ fn folders(kind: FileKind) -> &'static [&'static str] {
         FileKind::Contexts => &["contexts"],
         FileKind::Trash => &["trash"],
         FileKind::Unfinished => &["images", "packages"],
+        FileKind::FirstSeen => &["packages"],
         FileKind::Inputs => &["images"],
         FileKind::Events => &["events"],
         // Not in the store.
@@ -87,7 +88,8 @@ fn row_of(kind: FileKind, below: &Path, place: &Place) -> Option<String> {
         (FileKind::Trash, Place::Trash(name)) => return Some(format!("trash/{name}")),
         (FileKind::Contexts, Place::Context)
         | (FileKind::Unfinished, Place::Unfinished)
-        | (FileKind::Events, Place::Events) => true,
+        | (FileKind::Events, Place::Events)
+        | (FileKind::FirstSeen, Place::FirstSeen) => true,
         (FileKind::Inputs, Place::OfKey(_)) => below.starts_with("images/inputs"),
         _ => false,
     };

@@ -95,6 +95,7 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
         packages,
         contexts: found.contexts,
         events: found.events,
+        first_seen: found.first_seen,
         blobs: all_blobs,
         free: room.free,
         capacity: room.capacity,
@@ -137,6 +138,7 @@ struct Found {
     bodies: Vec<Body>,
     contexts: u64,
     events: u64,
+    first_seen: u64,
     unfinished: u64,
     temporary: Vec<Utf8PathBuf>,
     trash: BTreeMap<String, Removed>,
@@ -177,6 +179,7 @@ impl Found {
             },
             Place::Context => self.contexts += bytes,
             Place::Events => self.events += bytes,
+            Place::FirstSeen => self.first_seen += bytes,
             Place::Unfinished => {
                 self.unfinished += bytes;
                 self.temporary.extend(Utf8Path::from_path(path).map(Utf8Path::to_owned));
@@ -210,7 +213,7 @@ pub(crate) fn is_stray(store: &Store, found: &disk::Found<'_>) -> bool {
     let below = found.path.strip_prefix(store.root()).unwrap_or(found.path);
     match found.place {
         Place::Blob(_) | Place::Body(_) | Place::Package => !metadata.is_file(),
-        Place::OfKey(_) | Place::Events => !metadata.is_file() && !metadata.is_symlink(),
+        Place::OfKey(_) | Place::Events | Place::FirstSeen => !metadata.is_file() && !metadata.is_symlink(),
         Place::Other => !metadata.is_dir() && disk::is_folder_of_store(below),
         _ => false,
     }

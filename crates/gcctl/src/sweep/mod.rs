@@ -524,6 +524,7 @@ impl<'a> Sweep<'a> {
         evicted::note(self.store, self.plan, &self.swept.packages, Timestamp::now());
         let _ = self.store.events().tidy();
         let _ = self.store.packages().uses().tidy();
+        let _ = self.store.packages().first_seen().tidy(SystemTime::now());
     }
 
     /// What is left is what is found: others may have saved and used images since the plan was

@@ -68,7 +68,7 @@ fn governed(scratch: &Scratch) -> (u64, u64) {
     let all = crate::PARTS.iter().map(|part| df[part].as_u64().unwrap()).sum::<u64>();
     assert_eq!(all, scratch.du(), "{df}");
     let number = |part: &str| df[part].as_u64().unwrap();
-    let all = all - number("contexts") - number("events") - number("other");
+    let all = all - number("contexts") - number("events") - number("first-seen") - number("other");
     (all - number("trash-folders"), all)
 }
 

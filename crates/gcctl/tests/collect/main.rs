@@ -202,7 +202,7 @@ fn a_limit_of_bytes_counts_the_trash_and_empties_it() {
 }
 
 /// The parts of `df --json` that add up to `total`.
-pub(crate) const PARTS: [&str; 12] = [
+pub(crate) const PARTS: [&str; 13] = [
     "unique",
     "shared",
     "unreferenced",
@@ -214,6 +214,7 @@ pub(crate) const PARTS: [&str; 12] = [
     "damaged",
     "contexts",
     "events",
+    "first-seen",
     "other",
 ];
 
@@ -299,7 +300,8 @@ fn what_is_left_is_what_df_shows() {
     let planned = line("plan --json --max-images 1")["bytes"].as_u64().unwrap();
     let swept = line("run --json --max-images 1")["left"]["bytes"].as_u64().unwrap();
     let df = line("df --json");
-    let apart = ["other", "contexts", "events", "trash-folders"].map(|part| df[part].as_u64().unwrap());
+    let apart =
+        ["other", "contexts", "events", "first-seen", "trash-folders"].map(|part| df[part].as_u64().unwrap());
     let found = df["total"].as_u64().unwrap() - apart.iter().sum::<u64>();
     assert_eq!((planned, swept), (found, found));
 }
