@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use storekit::image_name::without_tag;
+use storekit::image_name::{familiar, without_tag};
 use storekit::{Digest, Key, Origin, Referrers, trash};
 
 pub use crate::holders::Holders;
@@ -143,16 +143,17 @@ impl Image {
     }
 
     /// By what it is one of several: its name in larder.toml, else the first that a load restores,
-    /// without the tag; `None` for one that has neither.
+    /// as docker shows it and without the tag; `None` for one that has neither.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.all_names().next()
     }
 
-    /// All such names: that in larder.toml, and those that a load restores, without their tags.
+    /// All such names: that in larder.toml, and those that a load restores, as docker shows them
+    /// and without their tags.
     pub fn all_names(&self) -> impl Iterator<Item = &str> {
         let own = self.origin.image.iter().map(storekit::Remark::as_str);
-        own.chain(self.names.iter().map(|name| without_tag(name)))
+        own.chain(self.names.iter().map(|name| familiar(without_tag(name))))
     }
 }
 

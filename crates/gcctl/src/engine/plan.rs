@@ -5,6 +5,7 @@ use toolkit::words::span;
 
 use super::rules::Rules;
 use super::{Item, What};
+use storekit::image_name::spellings;
 
 /// An item that goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +54,8 @@ pub fn choose(items: &[Item], rules: &Rules, now: Timestamp) -> Vec<Going> {
 
 /// Whether it goes by anything but its age and size.
 fn may_go(item: &Item, rules: &Rules) -> bool {
-    let is_kept = item.what != What::Build && item.names.iter().any(|name| rules.keep.is_match(name));
+    let mut names = item.names.iter().flat_map(|name| spellings(name));
+    let is_kept = item.what != What::Build && names.any(|name| rules.keep.is_match(&*name));
     let is_meant = item.what != What::Image || item.is_dangling() || rules.named;
     !item.in_use && !is_kept && is_meant
 }

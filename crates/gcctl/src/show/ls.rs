@@ -6,6 +6,7 @@ use std::str::FromStr;
 use globset::GlobMatcher;
 use jiff::Timestamp;
 use serde::Serialize;
+use storekit::image_name::spellings;
 use storekit::packages::index::Summary;
 use storekit::{Age, ByteSize, Digest, Key, Level, Origin, PackageKey, Referrers};
 use thiserror::Error;
@@ -72,6 +73,9 @@ impl FromStr for Sort {
 
 /// What is listed.
 pub(super) trait Item {
+    /// Whether its names are those of images, which have several spellings.
+    const IS_IMAGE: bool = false;
+
     /// By this it is named to other commands.
     fn id(&self) -> &str;
     /// By these people know it.
@@ -85,8 +89,11 @@ impl Filter {
     pub(super) fn apply<T: Item>(&self, items: Vec<T>, now: Timestamp) -> Vec<T> {
         let is_old =
             |it: &T, age: Age| now.duration_since(it.used()).unsigned_abs() > age.0 && it.used() < now;
-        let is_named =
-            |it: &T, glob: &GlobMatcher| glob.is_match(it.id()) || it.names().any(|name| glob.is_match(name));
+        let is_like = |name: &str, glob: &GlobMatcher| spellings(name).any(|name| glob.is_match(&*name));
+        let is_named = |it: &T, glob: &GlobMatcher| {
+            let is_name = |name| if T::IS_IMAGE { is_like(name, glob) } else { glob.is_match(name) };
+            glob.is_match(it.id()) || it.names().any(is_name)
+        };
         let is_meant = |it: &T| {
             self.name.as_ref().is_none_or(|glob| is_named(it, glob))
                 && self.unused.is_none_or(|age| is_old(it, age))
@@ -209,6 +216,8 @@ impl<'a> PackageRow<'a> {
 }
 
 impl Item for Row<'_> {
+    const IS_IMAGE: bool = true;
+
     fn id(&self) -> &str {
         self.key.as_str()
     }

@@ -30,6 +30,7 @@ mod index;
 mod limits;
 mod links;
 mod machine;
+mod names;
 mod packages;
 mod pins;
 mod scratch;
