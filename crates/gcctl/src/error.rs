@@ -135,6 +135,13 @@ pub enum Error {
         help("nothing was removed for it; `--force` deletes them; `gcctl plan` shows what would go")
     )]
     ExtraTooMuch { path: Utf8PathBuf, lost: String },
+    /// A filter of packages where others are listed.
+    #[error("`--ecosystem` is for packages: what `ls {what}` lists has no ecosystem")]
+    #[diagnostic(code(gcctl::not_of_packages), help("`gcctl ls --ecosystem NAME` lists packages"))]
+    NotOfPackages {
+        /// What is listed.
+        what: String,
+    },
     /// A report as JSON.
     #[error("`report` writes a page of HTML, and knows no `--json`")]
     #[diagnostic(

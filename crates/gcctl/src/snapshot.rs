@@ -82,6 +82,8 @@ pub struct Image {
     /// Whether it cannot be told what it needs: its key file, or a document below that, is missing
     /// or damaged. It may need any blob, so it holds them all.
     pub unknown: bool,
+    /// Whether all that it lacks was only not fetched by Git LFS: pointers stand for it.
+    pub unfetched: bool,
     /// The blobs that it needs, those that are there, each once.
     pub blobs: Vec<Digest>,
     /// The bytes of its own files: its key file and what is kept beside it.

@@ -63,6 +63,7 @@ fn image(text: &str) -> (Image, Vec<(Digest, u64)>) {
         subject,
         incomplete: false,
         unknown: false,
+        unfetched: false,
         blobs: blobs.iter().map(|(digest, _)| *digest).collect(),
         files: 1,
     };

@@ -73,6 +73,7 @@ fn image(random: &mut Random, number: u64, snapshot: &mut Snapshot) -> Image {
         subject: subject.filter(|subject| *subject != own),
         incomplete: false,
         unknown: false,
+        unfetched: false,
         blobs,
         files: 1 + random.below(3),
     }

@@ -276,7 +276,9 @@ impl Blobs {
         Ok(Error::Damaged { digest: *digest, found })
     }
 
-    fn is_pointer(&self, digest: &Digest) -> bool {
+    /// Whether a pointer of Git LFS stands for the blob, which was not fetched.
+    #[must_use]
+    pub fn is_pointer(&self, digest: &Digest) -> bool {
         let bytes = replace::read_capped(&self.path(digest), lfs::POINTER_CAP as u64);
         bytes.is_ok_and(|bytes| bytes.is_some_and(|bytes| lfs::is_pointer(&bytes, digest)))
     }

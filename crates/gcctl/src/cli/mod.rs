@@ -326,7 +326,7 @@ fn dispatch(
     let limits = |options: Layer| Ok::<_, miette::Report>(layers(options)?.limits());
     let extras = || extra::settings::load(settings, store);
     Ok(match job {
-        StoreJob::Ls(args) => match args.files() {
+        StoreJob::Ls(args) => match args.check().map(|()| args.files())? {
             Some(FileKind::Extra) => commands::ls_extra(&extras()?, &args.listing(), console)?,
             Some(kind) => commands::ls_files(store, kind, &args.listing(), console)?,
             None => commands::ls(store, &args.listing(), console)?,

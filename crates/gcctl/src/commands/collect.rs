@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use storekit::Store;
+use storekit::files::lfs;
 use toolkit::Outcome;
 use toolkit::words::count;
 
@@ -168,8 +169,11 @@ fn look_and_say(
     let (snapshot, plan, returns) = look_with(store, wanted, limits)?;
     let going: HashSet<_> = plan.images.iter().map(|image| &image.key).collect();
     let staying = snapshot.unknown().filter(|image| !going.contains(&image.key));
-    let staying: Vec<_> = staying.map(|image| image.key.as_str()).collect();
-    for oddity in show::oddities(&snapshot.strays, &staying) {
+    let (unfetched, damaged): (Vec<_>, Vec<_>) = staying.partition(|image| image.unfetched);
+    let [unfetched, damaged] =
+        [&unfetched, &damaged].map(|them| them.iter().map(|it| it.key.as_str()).collect::<Vec<_>>());
+    let command = lfs::fetch_command(store.images().blobs().folder());
+    for oddity in show::oddities(&snapshot.strays, &damaged, Some((&unfetched, &command))) {
         console.warn(oddity);
     }
     let broken = snapshot

@@ -1,6 +1,7 @@
 //! `verify`.
 
 use storekit::Store;
+use storekit::files::lfs;
 use toolkit::Outcome;
 use toolkit::words::count;
 
@@ -23,12 +24,20 @@ pub fn verify(store: &Store, repair: bool, console: &mut Console<'_>) -> Result<
         })?;
     }
     console.flush()?;
-    for stray in show::oddities(&report.strays, &[]) {
+    for stray in show::oddities(&report.strays, &[], None) {
         console.warn(stray);
     }
     let words = [(report.files, "file"), (report.images, "image"), (report.packages, "package")];
     let words: Vec<_> = words.into_iter().map(|(number, one)| count(number, one)).collect();
+    let unfetched = (report.unfetched > 0).then(|| not_fetched(store, report.unfetched, "blob"));
+    if let Some(text) = unfetched.as_ref().filter(|_| !report.findings.is_empty()) {
+        console.say(text);
+    }
     match report.findings.len() as u64 {
+        0 if let Some(text) = unfetched => {
+            console.say(format!("{}: sound, as far as they are here; {text}", words.join(", ")));
+            Ok(Outcome::Yes)
+        }
         0 => {
             console.say(format!("{}: all sound", words.join(", ")));
             Ok(Outcome::Yes)
@@ -42,4 +51,11 @@ pub fn verify(store: &Store, repair: bool, console: &mut Console<'_>) -> Result<
             Err(Error::Damage { found, advice })
         }
     }
+}
+
+/// What is not here but known to Git LFS, and how to have it.
+pub(super) fn not_fetched(store: &Store, number: u64, one: &str) -> String {
+    let (are, it) = if number == 1 { ("is", "it") } else { ("are", "them") };
+    let command = lfs::fetch_command(store.images().blobs().folder());
+    format!("{} {are} not fetched by Git LFS: `{command}` fetches {it}", count(number, one))
 }

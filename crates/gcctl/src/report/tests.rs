@@ -31,6 +31,7 @@ fn image(number: i64, name: &str, blobs: &[&str]) -> Image {
         subject: None,
         incomplete: false,
         unknown: false,
+        unfetched: false,
         blobs: blobs.iter().map(|blob| Digest::of(blob.as_bytes())).collect(),
         files: 4096,
     }

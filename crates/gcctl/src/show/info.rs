@@ -169,6 +169,9 @@ pub fn image_text(info: &ImageInfo<'_>, now: Timestamp) -> String {
     if info.row.is_damaged() {
         lines.push("damaged: it cannot be told what it needs, and every blob is held for it".to_owned());
     }
+    if info.row.is_not_fetched() {
+        lines.push("not fetched: `git lfs pull` in its repository fetches it".to_owned());
+    }
     lines.extend(info.lacks.iter().map(|digest| format!("incomplete: lacks {digest}")));
     if let Some(seconds) = info.build_seconds {
         lines.push(format!("its build took {}", seconds_text(seconds)));

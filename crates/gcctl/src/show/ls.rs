@@ -137,6 +137,8 @@ pub struct Row<'a> {
     incomplete: bool,
     /// Whether it is not known what it needs.
     damaged: bool,
+    /// Whether all that it lacks was only not fetched by Git LFS.
+    not_fetched: bool,
     /// What it refers to: the digest of the image that it signs or describes, stored or not.
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<Digest>,
@@ -163,6 +165,10 @@ impl Row<'_> {
 
     pub(super) fn is_damaged(&self) -> bool {
         self.damaged
+    }
+
+    pub(crate) fn is_not_fetched(&self) -> bool {
+        self.not_fetched
     }
 
     /// A line for each thing that is known.
@@ -268,7 +274,8 @@ fn row<'a>(snapshot: &Snapshot, image: &'a Image, of: Option<&'a Key>, holders: 
         disk: image.is_disk,
         pinned: image.pinned,
         incomplete: image.incomplete,
-        damaged: image.unknown,
+        damaged: image.unknown && !image.unfetched,
+        not_fetched: image.unfetched,
         subject: image.subject,
         of,
     }
@@ -290,7 +297,8 @@ pub fn list(rows: &[Row<'_>], now: Timestamp) -> Table {
         let marks = [
             (row.pinned, "(pinned)"),
             (row.damaged, "(damaged)"),
-            (row.incomplete && !row.damaged, "(incomplete)"),
+            (row.not_fetched, "(not fetched)"),
+            (row.incomplete && !row.damaged && !row.not_fetched, "(incomplete)"),
         ];
         let marks = marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark);
         let of = row.of.map(|key| format!("(goes with {key})"));

@@ -49,6 +49,7 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
         is_disk: reach.is_disk,
         incomplete: !reach.is_whole(),
         unknown,
+        unfetched: !reach.is_whole() && reach.missing.iter().all(|it| images.blobs().is_pointer(it)),
         blobs: reach.present.into_keys().collect(),
         files: bytes,
         names: listed.entry.names,

@@ -114,6 +114,7 @@ impl Listing {
                     subject: None,
                     incomplete: false,
                     unknown: false,
+                    unfetched: false,
                     blobs,
                     files: 0,
                 });

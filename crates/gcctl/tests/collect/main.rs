@@ -565,7 +565,12 @@ fn a_filter_of_packages_lists_no_images() {
     scratch.three();
     assert_eq!(scratch.run("ls --ecosystem npm -0").ends(0).stdout(), "");
     scratch.run("ls --ecosystem npm").ends(0).says("no packages match");
-    scratch.run("ls images --ecosystem npm").ends(0).says("no images match");
+    for what in ["images", "extra", "trash", "events"] {
+        let ran = scratch.run(&format!("ls {what} --ecosystem npm")).ends(2);
+        ran.says(&format!("what `ls {what}` lists has no ecosystem"));
+    }
+    scratch.run("ls --ecosystem nmp").ends(2).says("is `npm` meant?");
+    scratch.run("ls packages --ecosystem go").ends(0).says("no packages match");
     scratch.run("ls --name nothing").ends(0).says("no images match");
 }
 

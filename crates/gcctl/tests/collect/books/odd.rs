@@ -342,3 +342,29 @@ fn info_says_what_an_image_lacks_and_which_pin_holds_it() {
     scratch.run("unpin b").ends(1).says("the pattern `[bc]` holds it still");
     scratch.run("pin a --until 2001-01-01").ends(1).says("nothing was pinned");
 }
+
+#[test]
+fn what_git_lfs_has_not_fetched_is_told_so_and_is_not_damaged() {
+    let scratch = Scratch::new();
+    scratch.three();
+    let digest = scratch.digest("a");
+    let path = scratch.store.images().blobs().path(&digest);
+    let size = fs::metadata(&path).unwrap().len();
+    let pointer =
+        format!("version https://git-lfs.github.com/spec/v1\noid {digest}\nsize {size}\n");
+    fs::write(&path, pointer).unwrap();
+    let list = scratch.run("ls").ends(0);
+    let row = |name: &str| list.stdout().lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    assert!(row("a ").contains("(not fetched)") && !list.stdout().contains("damaged"), "{}", list.stdout());
+    let said = "is not fetched by Git LFS: `git lfs pull` fetches it";
+    list.says(&format!("1 image {said}"));
+    scratch.run("verify").ends(0).says(&format!("1 blob {said}"));
+    assert!(scratch.run("info a").ends(0).stdout().contains("not fetched: `git lfs pull`"));
+    let plan = scratch.run("plan --max-images 2").ends(0);
+    plan.says("`a` was not fetched by Git LFS").says("`git lfs pull` fetches it");
+    scratch.run("verify --repair").ends(0);
+    assert_eq!(scratch.keys(), "a b c");
+    // Beside damage it is said all the same.
+    fs::write(scratch.store.images().blobs().path(&layer("b")), "damaged").unwrap();
+    scratch.run("verify").ends(3).says(&format!("1 blob {said}"));
+}
