@@ -119,6 +119,12 @@ impl Holds {
         self.keys.contains(key) || is_like || !self.digests.is_empty()
     }
 
+    /// Whether the key itself is pinned, or needed by its name.
+    #[must_use]
+    pub(crate) fn has_key(&self, key: &Key) -> bool {
+        self.keys.contains(key)
+    }
+
     /// Adds what the manifest of a key's inputs says that it stands on.
     fn add_bases(&mut self, manifest: &[u8]) {
         for base in bases(manifest) {

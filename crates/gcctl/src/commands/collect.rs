@@ -22,7 +22,7 @@ use crate::plan::file as plan_file;
 use crate::plan::{self, Clean, Names, Objection, Plan, Unmet};
 use crate::show;
 use crate::show::Held;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Image, Snapshot};
 use crate::survey::survey;
 use crate::sweep::{Kept, Reason, Swept, What, sweep};
 
@@ -189,7 +189,11 @@ fn look_and_say(
 
 fn look_with(store: &Store, wanted: &Wanted, limits: &Limits) -> Result<(Snapshot, Plan, Returns)> {
     let told = Told::of_all(store, Timestamp::now())?;
-    let snapshot = survey(store, &told)?;
+    let mut snapshot = survey(store, &told)?;
+    if let Wanted::Named(names) = wanted {
+        let is_forced = |image: &&mut Image| names.forced.contains(&image.key);
+        snapshot.images.iter_mut().filter(is_forced).for_each(|image| image.pinned = false);
+    }
     let returns = Returns { packages: returned(store, snapshot.now), ..told.returns() };
     let (plan, returns) = match wanted {
         Wanted::OverLimits => (plan::decide(&snapshot, limits), returns),

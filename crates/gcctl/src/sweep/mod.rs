@@ -21,7 +21,7 @@ use storekit::files::lock::Exclusive;
 use storekit::files::state::FileState;
 use storekit::images::BESIDE;
 use storekit::{
-    Age, Batch, Damaged, Digest, Discarded, Event, Images, Kind, Listed, NeededBodies, Standing, Store,
+    Age, Batch, Damaged, Digest, Discarded, Event, Images, Key, Kind, Listed, NeededBodies, Standing, Store,
 };
 use toolkit::amount::Setting;
 
@@ -426,7 +426,9 @@ impl<'a> Sweep<'a> {
         let used = Timestamp::try_from(listed.used).unwrap_or(Timestamp::MAX);
         Ok(if listed.entry.descriptor.digest != image.digest {
             Some(Reason::SavedAnew)
-        } else if self.holds.entry(&image.key, &listed.entry, || self.reached(&listed))? {
+        } else if self.holds.entry(&image.key, &listed.entry, || self.reached(&listed))?
+            && !(self.is_forced(&image.key) && self.is_unknown(&listed)?)
+        {
             Some(Reason::Pinned)
         } else if used > image.used {
             Some(Reason::Used)
@@ -435,9 +437,20 @@ impl<'a> Sweep<'a> {
         })
     }
 
+    /// Whether it goes although a pin may hold it. A pin of its own key does.
+    fn is_forced(&self, key: &Key) -> bool {
+        self.plan.forced.contains(key) && !self.holds.has_key(key)
+    }
+
+    /// Whether it cannot be told what it needs.
+    fn is_unknown(&self, listed: &Listed) -> Result<bool> {
+        Ok(!reach(&mut self.images.walker(), &listed.entry.descriptor)?.unknown.is_empty())
+    }
+
     fn reason_to_keep_damaged(&self, image: &Eviction, now: &Damaged) -> Option<Reason> {
         let is_another = now.digest != image.digest;
-        let pinned = self.holds.damaged(&now.key, None).then_some(Reason::Pinned);
+        let is_held = self.holds.damaged(&now.key, None) && !self.is_forced(&now.key);
+        let pinned = is_held.then_some(Reason::Pinned);
         is_another.then_some(Reason::SavedAnew).or(pinned)
     }
 
