@@ -529,7 +529,7 @@ impl<'a> Sweep<'a> {
         let needed: HashMap<_, _> = self.plan.images.iter().map(|image| &image.key).zip(needed).collect();
         for image in &self.swept.images {
             let event = Event::new(TOOL, Kind::Evict, &image.key, Timestamp::now());
-            let (bytes, limit) = (Some(image.bytes), Some(image.why.name().into_owned()));
+            let (bytes, limit) = (Some(image.bytes), Some(evicted::noted(image.why, &self.plan.limits)));
             let needed = needed.get(&image.key).copied().flatten();
             // Statistics only: a store that has no room for a line goes without.
             let _ = self.store.events().record(&Event { bytes, limit, needed, ..event });

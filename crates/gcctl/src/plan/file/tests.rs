@@ -38,6 +38,7 @@ fn a_plan_survives_its_text() {
         time: "2026-01-02T03:04:05Z".parse().unwrap(),
         store: Some("/store".into()),
         limits: Limits {
+            once: ["max-images".to_owned()].into(),
             max_images: Some(2),
             max_disks: Some(3),
             max_per_image: Some(4),
