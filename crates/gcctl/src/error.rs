@@ -151,7 +151,12 @@ pub enum Error {
     NoJson,
     /// A list of another place that cannot be understood.
     #[error("line {line} of the list cannot be understood: {reason}")]
-    #[diagnostic(code(gcctl::bad_listing), help("`imgtar ls --tier PLACE --json` prints what is read here"))]
+    #[diagnostic(
+        code(gcctl::bad_listing),
+        help(
+            "nothing is planned, for it is not known what that image needs; `imgtar ls --tier PLACE --json` of the same version prints what is read here"
+        )
+    )]
     BadListing {
         /// Which line, from 1.
         line: usize,

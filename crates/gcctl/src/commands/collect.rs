@@ -184,7 +184,24 @@ fn look_and_say(
         console
             .warn(format!("`{}` is not whole: once removed, `gcctl undo` cannot bring it back", image.key));
     }
+    if let Wanted::All(what) = wanted {
+        say_what_pins_keep(&snapshot, *what, console);
+    }
     Ok((plan, returns))
+}
+
+/// Says what stays of all that is to go.
+fn say_what_pins_keep(snapshot: &Snapshot, what: Clean, console: &mut Console<'_>) {
+    let pinned = snapshot.images.iter().filter(|image| image.pinned).count() as u64;
+    let held = snapshot.packages.held() as u64;
+    let kept = [(what.images, pinned, "image"), (what.packages, held, "package")];
+    let kept: Vec<_> = kept.into_iter().filter(|(is_meant, number, _)| *is_meant && *number > 0).collect();
+    let words: Vec<_> = kept.iter().map(|(_, number, one)| count(*number, one)).collect();
+    if !words.is_empty() {
+        let is_one = kept.iter().map(|(_, number, _)| number).sum::<u64>() == 1;
+        let (stay, they_are) = if is_one { ("stays", "it is") } else { ("stay", "they are") };
+        console.say(format!("{} {stay}, for {they_are} held by pins (`gcctl pins`)", words.join(" and ")));
+    }
 }
 
 fn look_with(store: &Store, wanted: &Wanted, limits: &Limits) -> Result<(Snapshot, Plan, Returns)> {
@@ -225,9 +242,10 @@ fn carry_out(
         console.say(lost);
     }
     let swept = sweep(store, plan, since, stop)?;
+    let has_extras = !of_extras.is_empty();
     let of_extras = extra::carry_out(extras, (&of_extras, &extras_held), plan.time, stop, console);
     let printed = print(plan, &swept, &held_lines(&objections, &extras_held), console);
-    console.say(show::result(&swept, &plan.limits));
+    console.say(show::result(&swept, &plan.limits, has_extras));
     report_kept(&swept, console);
     if swept.disk_full {
         console.warn("the disk is full: what went was deleted at once, and cannot be brought back");

@@ -18,7 +18,7 @@ use super::view::Listing;
 use crate::error::{Error, Result};
 pub(super) use crate::extra::remove::check;
 use crate::extra::remove::{Became, Stays, remove};
-use crate::extra::{Folder, Going, Item, Why, choose, survey};
+use crate::extra::{Folder, Found, Going, Item, Why, choose, survey};
 use crate::report::OtherFolder;
 use crate::show::files::{FileKind, FileRow};
 
@@ -39,7 +39,7 @@ pub fn ls_extra(folders: &[Folder], listing: &Listing, console: &mut Console<'_>
                 .fold(item.bytes + item.linked, |sum, (_, bytes)| sum.saturating_add(*bytes)),
             used: item.used.min(now),
         };
-        rows.extend(survey(folder)?.items.into_iter().map(row));
+        rows.extend(look(folder, console)?.items.into_iter().map(row));
     }
     list(rows, listing, now, console)
 }
@@ -57,7 +57,7 @@ pub(super) struct Row<'a> {
 pub(super) fn rows<'a>(folders: &'a [Folder], console: &mut Console<'_>) -> Vec<Row<'a>> {
     let mut rows = Vec::new();
     for folder in folders {
-        match survey(folder) {
+        match look(folder, console) {
             Ok(found) => {
                 let (bytes, items) = (found.bytes, found.items.len());
                 rows.push(Row { path: &folder.path, kind: folder.kind, bytes, items });
@@ -66,6 +66,14 @@ pub(super) fn rows<'a>(folders: &'a [Folder], console: &mut Console<'_>) -> Vec<
         }
     }
     rows
+}
+
+/// What is in a folder; says where there is no such folder.
+fn look(folder: &Folder, console: &mut Console<'_>) -> Result<Found> {
+    if !folder.path.exists() {
+        console.say(format!("the extra folder `{}` is not there; `{}` names it", folder.path, folder.file));
+    }
+    survey(folder)
 }
 
 fn warn_unread(path: &Utf8Path, error: &Error, console: &mut Console<'_>) {
@@ -114,7 +122,8 @@ pub(super) enum Stands {
 pub(super) fn limits<'a>(folders: &'a [Folder], now: Timestamp, console: &mut Console<'_>) -> Vec<Limit<'a>> {
     let mut limits = Vec::new();
     for folder in folders {
-        let found = survey(folder).inspect_err(|error| warn_unread(&folder.path, error, console)).ok();
+        let found = look(folder, console);
+        let found = found.inspect_err(|error| warn_unread(&folder.path, error, console)).ok();
         let bytes = found.as_ref().map(|found| Stands::Bytes(found.bytes));
         let oldest = found.as_ref().and_then(|found| found.items.iter().map(|item| item.used).min());
         let unused = |used: Timestamp| now.max(used).duration_since(used).unsigned_abs().as_secs();
@@ -154,7 +163,7 @@ pub(super) fn table(rows: &[Row<'_>]) -> Table {
 pub(super) fn chosen(folders: &[Folder], now: Timestamp, console: &mut Console<'_>) -> Vec<Going> {
     let mut going = Vec::new();
     for folder in folders.iter().filter(|folder| folder.is_limited()) {
-        match survey(folder) {
+        match look(folder, console) {
             Ok(found) => going.extend(choose(folder, &found, now)),
             Err(error) => warn_unread(&folder.path, &error, console),
         }

@@ -235,14 +235,15 @@ pub fn outlook(plan: &Plan) -> String {
         parts.push(format!("{} {what} would be emptied", ByteSize(emptied)));
     }
     if parts.is_empty() {
-        parts.push("nothing would go".to_owned());
+        let of_store = if plan.extras.is_empty() { "" } else { " of the store" };
+        parts.push(format!("nothing{of_store} would go"));
     }
     format!("{}; {}", parts.join(", "), left(&plan.left))
 }
 
-/// What a sweep did, in one line.
+/// What a sweep did, in one line; with `extras`, something else went, too.
 #[must_use]
-pub fn result(swept: &Swept, limits: &Limits) -> String {
+pub fn result(swept: &Swept, limits: &Limits, extras: bool) -> String {
     let mut parts = Vec::new();
     if swept.emptied_bytes() > 0 {
         parts.push(format!("emptied {} of trash", ByteSize(swept.emptied_bytes())));
@@ -266,7 +267,7 @@ pub fn result(swept: &Swept, limits: &Limits) -> String {
         parts.push(format!("for {grace} in the trash (`gcctl undo` brings it back)"));
     }
     if parts.is_empty() {
-        parts.push("nothing to remove".to_owned());
+        parts.push(if extras { "nothing to remove in the store" } else { "nothing to remove" }.to_owned());
     }
     format!("{}; {}", parts.join(", "), left(&swept.left))
 }

@@ -113,6 +113,20 @@ fn the_oldest_files_go_and_only_those_of_the_plan() {
 }
 
 #[test]
+fn what_goes_of_folders_is_not_said_to_be_nothing_and_one_that_is_not_there_is_told() {
+    let (scratch, session) = settled(&format!("{CACHE}max-age = \"30h\"\n"));
+    for words in ["plan", "run", "df", "limits", "ls extra"] {
+        let ran = gcctl(&scratch, &session, words).ends(0).says("/cache` is not there; `");
+        ran.says("larder.toml` names it");
+    }
+    file(&session, "cache/old", 4000, 50);
+    gcctl(&scratch, &session, "plan").ends(0).says("nothing of the store would go; left");
+    gcctl(&scratch, &session, "run").ends(0).says("nothing to remove in the store; left");
+    let ran = gcctl(&scratch, &session, "run").ends(0).says("nothing to remove; left");
+    assert!(!ran.stderr().contains("not there"), "{}", ran.stderr());
+}
+
+#[test]
 fn most_of_a_folder_goes_for_its_size_only_by_force() {
     let (scratch, session) = settled(&format!("{CACHE}max-size = \"9kB\"\n"));
     for name in ["a", "b", "c", "d"] {
