@@ -15,7 +15,6 @@ use storekit::{PackageKey, Store};
 
 use crate::limits::{Limits, Why};
 use crate::plan::Plan;
-use crate::sweep::Went;
 
 /// The file in the store. Derived and local: it may go at any time.
 const FILE: &str = ".evicted";
@@ -185,12 +184,12 @@ fn read(line: &str) -> Option<Line<'_>> {
 
 /// Notes some of the packages that went, by their places in the plan. Statistics only: where they
 /// cannot be noted, they are not.
-pub(crate) fn note(store: &Store, plan: &Plan, went: &[Went], now: Timestamp) {
+pub(crate) fn note(store: &Store, plan: &Plan, went: &[usize], now: Timestamp) {
     if went.is_empty() {
         return;
     }
     let (mut lines, needed) = (lines(store, now), needed_of_packages(plan));
-    for Went { place, .. } in went.iter().step_by(went.len().div_ceil(A_RUN)) {
+    for place in went.iter().step_by(went.len().div_ceil(A_RUN)) {
         let package = plan.packages.get(*place).filter(|it| !is_by_hand(&noted(it.why, &plan.limits)));
         let Some(package) = package else { continue };
         let PackageKey { ecosystem, source, url, scope } = package.package.key();

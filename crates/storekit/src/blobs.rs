@@ -163,7 +163,7 @@ impl Blobs {
         // then.
         loop {
             let Some(file) = open_regular(&path)? else {
-                if self.trash.restore(&path)? {
+                if self.trash.restore(&path, |place| is_sound(place, &self.trash))? {
                     continue;
                 }
                 return Ok(None);
@@ -450,5 +450,22 @@ impl Read for VerifiedReader {
             self.check()?;
         }
         Ok(count)
+    }
+}
+/// Whether the blob in this file matches the digest in its name, or is not there, or is a pointer of
+/// Git LFS. What is not a blob does.
+///
+/// # Errors
+/// I/O errors.
+pub(crate) fn is_sound(file: &Utf8Path, trash: &Trash) -> Result<bool> {
+    let Some((folder, name)) = file.parent().zip(file.file_name()) else { return Ok(true) };
+    let Some(digest) = Digest::from_hex(name).filter(|_| folder.ends_with("blobs/sha256")) else {
+        return Ok(true);
+    };
+    let blobs = Blobs::new(folder.to_owned(), trash.left_alone(), Durability::Unsynced);
+    match blobs.verify(&digest) {
+        Err(Error::Missing { .. } | Error::NotFetched { .. }) => Ok(true),
+        Err(error) if error.is_corrupt() || error.is_unreadable() => Ok(false),
+        verified => verified.map(|()| true),
     }
 }

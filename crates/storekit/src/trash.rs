@@ -12,10 +12,8 @@ use std::time::{Duration, SystemTime};
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::Digest;
-use crate::blobs::Blobs;
 use crate::error::{At, Error, Result};
-use crate::files::replace::{self, Durability};
+use crate::files::replace;
 
 const DAMAGED: &str = "damaged";
 /// The time in a batch's name.
@@ -56,6 +54,11 @@ pub struct Batch {
 impl Trash {
     pub(crate) fn new(store: &Utf8Path, left_alone: bool) -> Self {
         Self { store: store.to_owned(), left_alone }
+    }
+
+    /// The same, where what is damaged stays where it is.
+    pub(crate) fn left_alone(&self) -> Self {
+        Self { left_alone: true, ..self.clone() }
     }
 
     fn folder(&self) -> Utf8PathBuf {
@@ -131,14 +134,20 @@ impl Trash {
         Ok(names.map(|name| self.named(name)).filter(|batch| batch.time().is_some()).collect())
     }
 
-    /// Brings back the blob that stood at `path`, from the newest batch that has it sound. Returns
-    /// whether one had.
+    /// Brings back the file that stood at `path`, from the newest batch that has it sound, as
+    /// `is_sound` says of where it lies there. Returns whether one had.
     ///
     /// # Errors
     /// I/O errors.
-    pub(crate) fn restore(&self, path: &Utf8Path) -> Result<bool> {
+    pub(crate) fn restore(
+        &self,
+        path: &Utf8Path,
+        is_sound: impl Fn(&Utf8Path) -> Result<bool>,
+    ) -> Result<bool> {
         for batch in self.batches()?.iter().rev() {
-            if batch.is_sound(path)? && batch.give_back(path)? {
+            let place = batch.place(path).filter(|place| place.symlink_metadata().is_ok());
+            let Some(place) = place else { continue };
+            if is_sound(&place)? && batch.give_back(path)? {
                 return Ok(true);
             }
         }
@@ -282,7 +291,7 @@ impl Batch {
     }
 
     /// Where a file of the store lies in this batch. Files outside the store have no place here.
-    fn place(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
+    pub(crate) fn place(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
         path.strip_prefix(&self.trash.store).ok().map(|below| self.folder().join(below))
     }
 
@@ -323,27 +332,6 @@ impl Batch {
     /// Whether a file of the store lies in this batch.
     pub(crate) fn has(&self, path: &Utf8Path) -> bool {
         self.place(path).is_some_and(|place| place.symlink_metadata().is_ok())
-    }
-
-    /// Whether a blob that stood at `path` matches its digest; whatever is not a blob, or not here,
-    /// does.
-    ///
-    /// # Errors
-    /// I/O errors.
-    pub(crate) fn is_sound(&self, path: &Utf8Path) -> Result<bool> {
-        let place = self.place(path);
-        let Some((folder, name)) = place.as_ref().and_then(|it| it.parent().zip(it.file_name())) else {
-            return Ok(true);
-        };
-        let Some(digest) = Digest::from_hex(name).filter(|_| folder.ends_with("blobs/sha256")) else {
-            return Ok(true);
-        };
-        let trash = Trash { left_alone: true, ..self.trash.clone() };
-        match Blobs::new(folder.to_owned(), trash, Durability::Unsynced).verify(&digest) {
-            Err(Error::Missing { .. } | Error::NotFetched { .. }) => Ok(true),
-            Err(error) if error.is_corrupt() || error.is_unreadable() => Ok(false),
-            verified => verified.map(|()| true),
-        }
     }
 
     /// Moves a file back to where it stood, unless another stands there. Returns whether one stands

@@ -110,8 +110,9 @@ enum StoreJob {
     ///
     /// Blobs, bodies of packages and what is in the trash against their digests, key files,
     /// entries, pins, what is kept beside images, index.json, and hashctx's files. Exits 3 where
-    /// something is damaged, mended or not; what lies damaged in the trash is told, and is no harm. `imgtar verify` also compares layers with what an
-    /// image's config says of them, `pkgcache verify` bodies with what an index announced.
+    /// something is damaged, mended or not. What lies damaged in the trash is told, and is no harm.
+    /// `imgtar verify` also compares layers with what an image's config says of them, `pkgcache
+    /// verify` bodies with what an index announced.
     Verify {
         /// Move what is damaged to trash/damaged, take out what cannot be understood or had, and
         /// make derived files anew

@@ -534,7 +534,8 @@ impl<'a> Sweep<'a> {
             // Statistics only: a store that has no room for a line goes without.
             let _ = self.store.events().record(&Event { bytes, limit, needed, ..event });
         }
-        evicted::note(self.store, self.plan, &self.swept.packages, Timestamp::now());
+        let packages: Vec<_> = self.swept.packages.iter().map(|it| it.place).collect();
+        evicted::note(self.store, self.plan, &packages, Timestamp::now());
         let _ = self.store.events().tidy();
         let _ = self.store.packages().uses().tidy();
         let _ = self.store.packages().first_seen().tidy(SystemTime::now());

@@ -6,6 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::entry::{self, Entry};
 use super::{BESIDE, Images, KEYS_IN_STORE};
+use crate::blobs::is_sound;
 use crate::error::Result;
 use crate::trash::Batch;
 use crate::{Digest, Key};
@@ -59,7 +60,8 @@ impl Images {
     pub fn damaged_in(&self, batch: &Batch) -> Result<BTreeSet<Utf8PathBuf>> {
         let mut damaged = BTreeSet::new();
         for path in batch.files()? {
-            if !batch.is_sound(&self.store.root().join(&path))? {
+            let place = batch.place(&self.store.root().join(&path));
+            if !place.map_or(Ok(true), |place| is_sound(&place, &self.store.trash()))? {
                 damaged.insert(path);
             }
         }

@@ -12,9 +12,9 @@ use crate::error::{At, Result};
 use crate::files::replace;
 
 /// A note goes when nothing was asked of its package for longer: 400 days.
-pub const KEEP: Duration = Duration::from_hours(400 * 24);
+pub const KEEP: Duration = Duration::from_secs(400 * 86_400);
 /// How far behind the last use the time of a note may be.
-pub const STAMP_EVERY: Duration = Duration::from_hours(24);
+pub const STAMP_EVERY: Duration = Duration::from_secs(86_400);
 
 /// The notes of a store.
 #[derive(Clone, Debug)]
@@ -112,7 +112,7 @@ mod tests {
             FirstSeen::stamp(&path, used);
             path
         };
-        let day = Duration::from_hours(24);
+        let day = Duration::from_secs(86_400);
         let [old, young, ahead] = [now - KEEP - day, now - KEEP + day, now + 900 * day]
             .map(|used| note(&format!("{used:?}"), used));
         let foreign = old.parent().unwrap().join("README");
