@@ -452,8 +452,9 @@ impl Read for VerifiedReader {
         Ok(count)
     }
 }
-/// Whether the blob in this file matches the digest in its name, or is not there, or is a pointer of
-/// Git LFS. What is not a blob does.
+
+/// Whether the blob in this file matches the digest in its name, or is not there, or is a pointer
+/// of Git LFS. What is not a blob does.
 ///
 /// # Errors
 /// I/O errors.

@@ -55,6 +55,14 @@ pub(super) struct Row<'a> {
 
 /// What each folder occupies; of one that cannot be read, a warning.
 pub(super) fn rows<'a>(folders: &'a [Folder], console: &mut Console<'_>) -> Vec<Row<'a>> {
+    rows_by(folders, look, console)
+}
+
+fn rows_by<'a>(
+    folders: &'a [Folder],
+    look: impl Fn(&Folder, &mut Console<'_>) -> Result<Found>,
+    console: &mut Console<'_>,
+) -> Vec<Row<'a>> {
     let mut rows = Vec::new();
     for folder in folders {
         match look(folder, console) {
@@ -99,7 +107,8 @@ pub(super) fn told(folders: &[Folder], going: &[Going], console: &mut Console<'_
         limits: limits(path),
         frees: frees(path),
     };
-    rows(folders, console).into_iter().map(told).collect()
+    // Which are not there was said when it was chosen what goes.
+    rows_by(folders, |folder, _| survey(folder), console).into_iter().map(told).collect()
 }
 
 /// A limit of a folder: its name, its value, how it stands, and the file that says it.
