@@ -10,6 +10,7 @@ pub mod background;
 #[cfg(feature = "bar")]
 pub mod bar;
 pub mod common;
+pub mod engine;
 pub mod errors;
 pub mod guard;
 pub mod limits;
@@ -29,6 +30,7 @@ pub mod tables;
 pub mod words;
 
 pub use common::{Color, Common};
+pub use engine::Engine;
 #[cfg(feature = "net")]
 pub use net::bucket;
 pub use outcome::{Outcome, finish};

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use camino::{Utf8Path, Utf8PathBuf};
 use storekit::Entry;
 use storekit::store::Store;
+use toolkit::Engine;
 
 use super::Options;
 use super::before::Before;
@@ -13,7 +14,6 @@ use super::flow::Bake;
 use super::inspect::inspect;
 use super::pieces::{Piece, Planned, neighbours};
 use super::stock::{Stock, of_project};
-use crate::engine::Engine;
 use crate::process::command::Cmd;
 use crate::process::packages::Through;
 use crate::process::runner::{RunError, Runner};

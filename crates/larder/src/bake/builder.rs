@@ -3,9 +3,10 @@
 //!
 //! Only asked before a build: a hit costs no question.
 
+use toolkit::Engine;
+
 use crate::config::image::Image;
 use crate::config::names;
-use crate::engine::Engine;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner};
 use crate::process::tools::Tools;

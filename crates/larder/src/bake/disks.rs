@@ -8,6 +8,7 @@ use std::time::Instant;
 use camino::{Utf8Path, Utf8PathBuf};
 use miette::Diagnostic;
 use tempfile::TempDir;
+use toolkit::Engine;
 
 use super::baker::Baker;
 use super::before::{Before, chain, not_saved, rebuilt, why};
@@ -19,7 +20,6 @@ use super::stock::turn;
 use super::stock::{Found, from, judged};
 use crate::config::disk::Disk;
 use crate::disk::{WORK, glob};
-use crate::engine::Engine;
 use crate::outputs::OutputError;
 use crate::outputs::place::{Owner, put};
 use crate::outputs::record::Ledger;

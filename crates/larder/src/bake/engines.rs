@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use camino::Utf8PathBuf;
 use storekit::files::replace::{Durability, replace};
 use storekit::store::Store;
+use toolkit::Engine;
 
 use super::{Options, stock};
 use crate::config::image::Image;
-use crate::engine::Engine;
 use crate::note;
 use crate::process::runner::{RunError, Runner, Verbosity};
 use crate::process::tools::Tools;

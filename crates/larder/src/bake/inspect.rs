@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 use storekit::Platform;
+use toolkit::Engine;
 
 use crate::config::names;
-use crate::engine::Engine;
 use crate::process::runner::{RunError, Runner};
 use crate::process::tools::Tools;
 

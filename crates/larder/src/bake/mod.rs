@@ -36,7 +36,7 @@ use storekit::Kind;
 use storekit::events::Event;
 use storekit::store::Store;
 use thiserror::Error;
-use toolkit::{Outcome, output};
+use toolkit::{Engine, Outcome, output};
 
 use self::engines::LastEngines;
 use self::pieces::{Piece, images, images_mut};
@@ -44,7 +44,6 @@ use self::pieces::{Piece, images, images_mut};
 use crate::config::chosen::{ChosenError, chosen_disks, chosen_images};
 use crate::config::secrets::{self, NoSecret};
 use crate::config::{ConfigError, Project};
-use crate::engine::Engine;
 use crate::lock::LockError;
 use crate::occasion::Occasion;
 use crate::outputs::spec;

@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
 use storekit::Platform;
+use toolkit::Engine;
 
 use super::engines::Engines;
 use super::feeds::{feeds, feeds_of_disk};
@@ -22,7 +23,6 @@ use crate::config::chosen::{chosen_disks, chosen_images};
 use crate::config::disk::Disk;
 use crate::config::image::{IMAGE, Image};
 use crate::config::names;
-use crate::engine::Engine;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, succeeded};
 use crate::process::tools::Tools;

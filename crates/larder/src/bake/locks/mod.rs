@@ -19,6 +19,7 @@ use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use toolkit::Engine;
 
 pub(super) use behind::behind;
 use look_up::Found;
@@ -28,7 +29,6 @@ use super::inspect::Inspected;
 use super::pieces::{Piece, Planned, Remote, images, images_mut};
 use super::{BakeError, Options};
 use crate::config::names;
-use crate::engine::Engine;
 use crate::lock::{self, By, LockFile, Locked};
 use crate::process::runner::{RunError, Runner, Verbosity};
 use crate::process::tools::Tools;

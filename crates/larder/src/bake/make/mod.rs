@@ -8,6 +8,7 @@ mod plain;
 use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use toolkit::Engine;
 
 use self::caches::Caches;
 use crate::bake::before::not_saved;
@@ -17,7 +18,6 @@ use crate::bake::inputs::Inputs;
 use crate::bake::inspect::inspect;
 use crate::bake::stock::{Extras, Found, Stock};
 use crate::config::image::{Handed, Ignore};
-use crate::engine::Engine;
 use crate::lock;
 use crate::process::held::Held;
 use crate::process::live::step_of;
