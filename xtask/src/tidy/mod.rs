@@ -65,7 +65,7 @@ const ALLOWED: [Allowed; 8] = [
     },
     Allowed {
         of: ("larder", "bake"),
-        members: &["baker", "engines", "flow", "locks", "mod", "plan", "tags"],
+        members: &["baker", "engines", "flow", "locks", "mod", "order", "tags"],
         reason: "mod.rs has options and errors beside the operation that the files make up",
     },
     Allowed {

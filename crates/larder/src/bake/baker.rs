@@ -9,10 +9,10 @@ use toolkit::Engine;
 
 use super::Options;
 use super::before::Before;
-use super::builder::Builder;
+use super::engines::builder::Builder;
+use super::engines::inspect::inspect;
 use super::flow::Bake;
-use super::inspect::inspect;
-use super::pieces::{Piece, Planned, neighbours};
+use super::order::pieces::{Piece, Planned, neighbours};
 use super::stock::{Stock, of_project};
 use crate::process::command::Cmd;
 use crate::process::packages::Through;

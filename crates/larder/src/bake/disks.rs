@@ -12,10 +12,10 @@ use toolkit::Engine;
 
 use super::baker::Baker;
 use super::before::{Before, chain, not_saved, rebuilt, why};
+use super::engines::inspect::{Inspected, inspect};
 use super::flow::with_causes;
 use super::inputs::digest;
-use super::inspect::{Inspected, inspect};
-use super::pieces::PlannedDisk;
+use super::order::pieces::PlannedDisk;
 use super::stock::turn;
 use super::stock::{Found, from, judged};
 use crate::config::disk::Disk;

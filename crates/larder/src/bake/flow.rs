@@ -11,7 +11,7 @@ use storekit::files::turn::Turn;
 use super::baker::Baker;
 use super::before::{Before, chain, rebuilt, why};
 use super::inputs::{Inputs, digest, doubts, unusable};
-use super::pieces::Planned;
+use super::order::pieces::Planned;
 use super::stock::turn;
 use super::stock::{Found, from};
 use crate::config::image::{Ignore, Image, Named};

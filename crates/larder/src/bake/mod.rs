@@ -7,20 +7,16 @@
 mod baker;
 mod bases;
 mod before;
-mod builder;
 mod disks;
 mod earlier;
 mod engines;
-mod feeds;
 mod flow;
 mod indexes;
 mod inputs;
-mod inspect;
 mod locks;
 mod make;
+mod order;
 mod outputs;
-mod pieces;
-mod plan;
 mod prove;
 mod stock;
 pub(crate) mod tags;
@@ -39,7 +35,9 @@ use thiserror::Error;
 use toolkit::{Engine, Outcome, output};
 
 use self::engines::LastEngines;
-use self::pieces::{Piece, images, images_mut};
+use self::engines::inspect;
+use self::order::pieces::{Piece, images, images_mut};
+use self::order::{pieces, plan};
 
 use crate::config::chosen::{ChosenError, chosen_disks, chosen_images};
 use crate::config::secrets::{self, NoSecret};

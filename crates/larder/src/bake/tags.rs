@@ -5,7 +5,7 @@ use std::io::Write;
 use miette::{IntoDiagnostic, WrapErr};
 use toolkit::Outcome;
 
-use super::feeds::is_output;
+use super::order::feeds::is_output;
 use super::{BakeError, Options};
 use crate::config::Project;
 use crate::config::chosen::chosen_images;

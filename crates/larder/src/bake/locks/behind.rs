@@ -8,7 +8,7 @@ use toolkit::Outcome;
 use super::Locks;
 use super::look_up::Found;
 use super::subjects::{named, remotes};
-use crate::bake::pieces::{Piece, Remote, images};
+use crate::bake::order::pieces::{Piece, Remote, images};
 use crate::bake::{BakeError, Options};
 use crate::config::names;
 use crate::lock;

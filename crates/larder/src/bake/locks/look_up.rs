@@ -3,8 +3,8 @@
 use toolkit::Engine;
 
 use super::Locks;
-use crate::bake::inspect::{Inspected, inspect};
-use crate::bake::pieces::Planned;
+use crate::bake::engines::inspect::{Inspected, inspect};
+use crate::bake::order::pieces::Planned;
 use crate::config::names;
 use crate::lock::{self, By, Locked};
 use crate::process::runner::RunError;

@@ -25,8 +25,8 @@ pub(super) use behind::behind;
 use look_up::Found;
 use subjects::{contexts, named, open, remotes};
 
-use super::inspect::Inspected;
-use super::pieces::{Piece, Planned, Remote, images, images_mut};
+use super::engines::inspect::Inspected;
+use super::order::pieces::{Piece, Planned, Remote, images, images_mut};
 use super::{BakeError, Options};
 use crate::config::names;
 use crate::lock::{self, By, LockFile, Locked};

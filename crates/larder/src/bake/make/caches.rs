@@ -6,7 +6,7 @@ use toolkit::Engine;
 
 use super::plain;
 use crate::bake::Options;
-use crate::bake::builder::{Builder, Keeps};
+use crate::bake::engines::builder::{Builder, Keeps};
 use crate::bake::flow::Bake;
 use crate::config::image::{Handed, Image};
 use crate::process::command::Cmd;

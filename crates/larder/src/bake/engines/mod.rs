@@ -1,4 +1,8 @@
-//! Which engine builds an image, where nobody named one; and what there is to say of that.
+//! The engines of a bake: which one builds an image, where nobody named one, and what there is to
+//! say of that; with which builder (`builder`); and what it says of images that it has (`inspect`).
+
+pub(super) mod builder;
+pub(super) mod inspect;
 
 use std::collections::BTreeMap;
 
