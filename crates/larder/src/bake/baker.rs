@@ -7,11 +7,11 @@ use storekit::Entry;
 use storekit::store::Store;
 use toolkit::Engine;
 
-use super::Options;
 use super::before::Before;
 use super::engines::builder::Builder;
 use super::engines::inspect::inspect;
 use super::flow::Bake;
+use super::options::Options;
 use super::order::pieces::{Piece, Planned, neighbours};
 use super::stock::{Stock, of_project};
 use crate::process::command::Cmd;

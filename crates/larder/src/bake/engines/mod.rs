@@ -11,7 +11,8 @@ use storekit::files::replace::{Durability, replace};
 use storekit::store::Store;
 use toolkit::Engine;
 
-use super::{Options, stock};
+use super::options::Options;
+use super::stock;
 use crate::config::image::Image;
 use crate::note;
 use crate::process::runner::{RunError, Runner, Verbosity};

@@ -27,7 +27,8 @@ use subjects::{contexts, named, open, remotes};
 
 use super::engines::inspect::Inspected;
 use super::order::pieces::{Piece, Planned, Remote, images, images_mut};
-use super::{BakeError, Options};
+use crate::bake::error::BakeError;
+use crate::bake::options::Options;
 use crate::config::names;
 use crate::lock::{self, By, LockFile, Locked};
 use crate::process::runner::{RunError, Runner, Verbosity};

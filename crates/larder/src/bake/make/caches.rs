@@ -5,9 +5,9 @@ use camino::Utf8PathBuf;
 use toolkit::Engine;
 
 use super::plain;
-use crate::bake::Options;
 use crate::bake::engines::builder::{Builder, Keeps};
 use crate::bake::flow::Bake;
+use crate::bake::options::Options;
 use crate::config::image::{Handed, Image};
 use crate::process::command::Cmd;
 use crate::process::runner::RunError;

@@ -192,7 +192,7 @@ pub(in crate::bake) fn order_of_file(project: &Project, pieces: &[Piece]) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bake::Options;
+    use crate::bake::options::Options;
     use crate::bake::order::plan;
     use crate::config::parse;
     use crate::process::children::Children;
