@@ -12,8 +12,8 @@ use storekit::Platform;
 use storekit::size::Age;
 use toolkit::Engine;
 
+use super::expand::variables::names_one;
 use super::names::meant::Called;
-use super::variables::names_one;
 use crate::outputs::Output;
 use crate::process::command::Cmd;
 

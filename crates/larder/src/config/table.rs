@@ -15,9 +15,10 @@ use super::checks::{
     are_names, clients, is_base, is_limit, is_path, is_secret_name, is_variable, is_word, leaves,
 };
 use super::disk::Cache;
+use super::expand::platforms;
 use super::fault::Fault;
 use super::image::{Build, Context, Ignore, Image, Pack, Secret, Source};
-use super::{names, outputs, platforms};
+use super::{names, outputs};
 
 /// One image, with everything that its defaults, its ancestors and its matrix give it.
 #[derive(Deserialize)]
