@@ -12,8 +12,8 @@ use crate::error::Result;
 use crate::image::fetch::Source;
 use crate::registry::pull::FromRegistry;
 use crate::registry::{Client, Config, Purpose};
-use crate::tier::artifact::{self, Noted};
 use crate::tier::kind::{Found, INPUTS_CAP, Tier, Told};
+use crate::tier::kinds::artifact::{self, Noted};
 use crate::tier::place::Repository;
 use crate::tier::reach::{Reach, reach};
 

@@ -7,7 +7,7 @@ pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Why a value's variables cannot be put in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Unfit {
+pub(in crate::config) enum Unfit {
     /// It is not set, and nothing is given for that.
     Unset(String),
     /// The braces do not end, or hold something else than a name.
@@ -24,7 +24,7 @@ impl fmt::Display for Unfit {
 }
 
 impl Unfit {
-    pub(super) fn help(&self) -> String {
+    pub(in crate::config) fn help(&self) -> String {
         match self {
             Self::Unset(name) => {
                 format!("set `{name}`, or say what counts without it: `${{{name}:-…}}`")
@@ -40,7 +40,7 @@ impl Unfit {
 /// The text with each `${NAME}`, `${NAME:-WORD}` and `${NAME-WORD}` replaced: by the variable's
 /// value, else by WORD. With the colon, an empty variable counts as not set. `$${` stands for `${`,
 /// and any other `$` for itself.
-pub(super) fn replaced(text: &str, variables: Variables<'_>) -> Result<String, Unfit> {
+pub(in crate::config) fn replaced(text: &str, variables: Variables<'_>) -> Result<String, Unfit> {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
@@ -75,7 +75,7 @@ fn value(inside: &str, variables: Variables<'_>) -> Result<String, Unfit> {
 }
 
 /// Whether `$NAME` stands in the text, or with `braced` `${NAME}` too.
-pub(super) fn names_one(text: &str, braced: bool) -> bool {
+pub(in crate::config) fn names_one(text: &str, braced: bool) -> bool {
     let starts = |name: &str| name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     let named = |after: &str| starts(after) || (braced && after.strip_prefix('{').is_some_and(starts));
     text.split('$').skip(1).any(named)

@@ -11,18 +11,19 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
 use storekit::Platform;
+use toolkit::Engine;
 
-use super::engines::Engines;
 use super::feeds::{feeds, feeds_of_disk};
-use super::inputs::special_file;
 use super::pieces::{Piece, Planned, PlannedDisk, Remote};
-use super::{BakeError, Options};
+use crate::bake::engines::Engines;
+use crate::bake::error::BakeError;
+use crate::bake::inputs::special_file;
+use crate::bake::options::Options;
 use crate::config::Project;
 use crate::config::chosen::{chosen_disks, chosen_images};
 use crate::config::disk::Disk;
 use crate::config::image::{IMAGE, Image};
 use crate::config::names;
-use crate::engine::Engine;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, succeeded};
 use crate::process::tools::Tools;
@@ -34,7 +35,7 @@ use crate::schedule::{self, Seat};
 ///
 /// # Errors
 /// A cycle, an unknown name, an interruption.
-pub(super) fn plan(
+pub(in crate::bake) fn plan(
     project: &Project,
     options: &Options,
     tools: &Tools,
@@ -362,7 +363,7 @@ fn names_of(uses: &[Use]) -> Vec<String> {
 
 /// The images that a build starts from or copies from, as its Dockerfile has them. What hashctx
 /// says against it is shown.
-pub(super) fn uses(image: &Image, tools: &Tools, runner: &Runner) -> Result<Vec<String>, RunError> {
+pub(in crate::bake) fn uses(image: &Image, tools: &Tools, runner: &Runner) -> Result<Vec<String>, RunError> {
     asked(image, tools, |cmd| runner.capture(cmd)).map(|uses| names_of(&uses.images))
 }
 

@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 use storekit::Platform;
+use toolkit::Engine;
 
 use crate::config::names;
-use crate::engine::Engine;
 use crate::process::runner::{RunError, Runner};
 use crate::process::tools::Tools;
 
@@ -12,7 +12,7 @@ use crate::process::tools::Tools;
 /// null.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Inspected {
+pub(in crate::bake) struct Inspected {
     id: String,
     repo_tags: Option<Vec<String>>,
     repo_digests: Option<Vec<String>>,
@@ -38,7 +38,7 @@ struct Config {
 }
 
 /// What the engine has under each of the names, in their order. One that cannot be run has nothing.
-pub(super) fn inspect(
+pub(in crate::bake) fn inspect(
     names: &[&str],
     engine: Engine,
     tools: &Tools,
@@ -66,12 +66,12 @@ pub(super) fn inspect(
 
 impl Inspected {
     /// The image's ID, with its algorithm; podman leaves that out.
-    pub(super) fn id(&self) -> String {
+    pub(in crate::bake) fn id(&self) -> String {
         if self.id.contains(':') { self.id.clone() } else { format!("sha256:{}", self.id) }
     }
 
     /// How many bytes its layers have, plain.
-    pub(super) fn size(&self) -> u64 {
+    pub(in crate::bake) fn size(&self) -> u64 {
         self.size.unwrap_or_default()
     }
 
@@ -80,7 +80,7 @@ impl Inspected {
     ///
     /// Limit: podman gives each image a digest, so that one which was built there under the name of
     /// a registry's counts as the registry's.
-    pub(super) fn is_local(&self, name: &str, engine: Engine) -> bool {
+    pub(in crate::bake) fn is_local(&self, name: &str, engine: Engine) -> bool {
         // Podman may stand behind docker's command.
         self.is_under_localhost(name)
             // Where docker keeps images with containerd, each has a digest, which is its ID as
@@ -91,7 +91,7 @@ impl Inspected {
 
     /// Whether it is another image than that of the digest in the repository of `name`. One image
     /// may have several digests: that of all its platforms, and that of its own.
-    pub(super) fn is_other(&self, name: &str, digest: &str) -> bool {
+    pub(in crate::bake) fn is_other(&self, name: &str, digest: &str) -> bool {
         !self.digests().any(|known| names::is_digest_of(known, name) && known.ends_with(digest))
     }
 
@@ -99,7 +99,7 @@ impl Inspected {
     ///
     /// Podman does not tell of `ONBUILD` but in the history. Limit: that keeps the line in images
     /// built from such a one, whose instructions are done; in doubt those read as well.
-    pub(super) fn reads_on_build(&self) -> bool {
+    pub(in crate::bake) fn reads_on_build(&self) -> bool {
         let told = self.config.iter().flat_map(|config| &config.on_build).flatten().map(String::as_str);
         let steps = self.history.iter().flatten().filter_map(|step| step.created_by.as_deref());
         told.chain(steps.filter_map(on_build)).any(reads)
@@ -113,7 +113,7 @@ impl Inspected {
 
     /// Why the image is not for the platform of its key, if so. Where the engine names no variant,
     /// none is compared.
-    pub(super) fn other_platform(&self, key: &Platform) -> Option<String> {
+    pub(in crate::bake) fn other_platform(&self, key: &Platform) -> Option<String> {
         let [os, arch, variant] =
             [&self.os, &self.architecture, &self.variant].map(|part| part.as_deref().unwrap_or_default());
         let own = Platform::new(os, arch, Some(variant));

@@ -6,24 +6,24 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::expand::scalar;
-use super::fault::Fault;
-use super::layers::Table;
+use super::scalar;
+use crate::config::fault::Fault;
+use crate::config::layers::Table;
 
 /// How many images one table may stand for.
 const MOST: usize = 500;
 
 /// One of the values that an image has of its matrix.
 #[derive(Clone)]
-pub(super) struct Value<'i> {
-    pub(super) name: Spanned<Cow<'i, str>>,
-    pub(super) text: String,
-    pub(super) at: Range<usize>,
+pub(in crate::config) struct Value<'i> {
+    pub(in crate::config) name: Spanned<Cow<'i, str>>,
+    pub(in crate::config) text: String,
+    pub(in crate::config) at: Range<usize>,
 }
 
 impl Value<'_> {
     /// The value as part of an image's name: letters that none has become dashes.
-    pub(super) fn in_name(&self) -> String {
+    pub(in crate::config) fn in_name(&self) -> String {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         self.text.chars().map(|c| if plain(c) { c } else { '-' }).collect()
     }
@@ -31,7 +31,7 @@ impl Value<'_> {
 
 /// Takes `matrix` out of the table. The values of each image, the first name changing slowest; one
 /// image without values where there is no matrix.
-pub(super) fn combinations<'i>(table: &mut Table<'i>) -> Result<Vec<Vec<Value<'i>>>, Fault> {
+pub(in crate::config) fn combinations<'i>(table: &mut Table<'i>) -> Result<Vec<Vec<Value<'i>>>, Fault> {
     // The key alone is marked: what stands behind it may be long.
     let key = table.keys().find(|key| key.get_ref() == "matrix").map(Spanned::span);
     let Some((at, matrix)) = key.zip(table.remove("matrix")) else { return Ok(vec![Vec::new()]) };

@@ -1,7 +1,11 @@
-//! The tables of images and disks as they count: with what `[defaults]`, `extends` and `matrix`
-//! give them, and with values put in.
+//! The tables of images and disks as they count: with what `[defaults]` and `extends` give them,
+//! one for each combination of a `matrix` and each of its `platforms`, and with `variables` put in.
 //!
 //! Works on tables alone, and knows what few keys mean; each part keeps its place.
+
+mod matrix;
+pub(super) mod platforms;
+pub(super) mod variables;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -11,11 +15,11 @@ use toml::de::{DeTable, DeValue};
 
 use storekit::Platform;
 
-use super::fault::Fault;
-use super::layers::{Table, merge};
-use super::matrix::{self, Value};
-use super::platforms::{self, apart};
-use super::variables::{Variables, names_one, replaced};
+use self::matrix::Value;
+use self::platforms::apart;
+use self::variables::{Variables, names_one, replaced};
+use crate::config::fault::Fault;
+use crate::config::layers::{Table, merge};
 use toolkit::nearest::question;
 
 /// What belongs to one image alone, and goes to none that extends it.

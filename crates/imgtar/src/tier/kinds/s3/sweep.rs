@@ -12,9 +12,9 @@ use storekit::{Digest, Key};
 use crate::error::{Error, Result};
 use crate::parallel;
 use crate::tier::kind::Tier;
+use crate::tier::kinds::s3::client::path_of;
+use crate::tier::kinds::s3::tier::{S3Tier, inputs_path, key_path};
 use crate::tier::removal::Removal;
-use crate::tier::s3::client::path_of;
-use crate::tier::s3::tier::{S3Tier, inputs_path, key_path};
 
 /// A blob that is younger stays.
 pub(crate) const YOUNG: Duration = Duration::from_secs(3600);

@@ -8,109 +8,109 @@ use crate::config::image::Image;
 use crate::outputs::may_meet;
 
 /// An image or a disk to bake.
-pub(super) enum Piece {
+pub(in crate::bake) enum Piece {
     Image(Box<Planned>),
     Disk(Box<PlannedDisk>),
 }
 
 /// An image to bake.
-pub(super) struct Planned {
+pub(in crate::bake) struct Planned {
     /// With its engine settled.
-    pub(super) image: Image,
+    pub(in crate::bake) image: Image,
     /// Its names as larder.toml has them, where it is built under others.
-    pub(super) own_tags: Option<Vec<String>>,
+    pub(in crate::bake) own_tags: Option<Vec<String>>,
     /// Whether it was asked for, and not only what stands on it.
-    pub(super) asked: bool,
+    pub(in crate::bake) asked: bool,
     /// Whether it is there for what stands on it: others do, and nobody named it.
-    pub(super) only_below: bool,
+    pub(in crate::bake) only_below: bool,
     /// The images that its build starts from or copies from, as its Dockerfile has them. `None`:
     /// that cannot be known.
-    pub(super) uses: Option<Vec<String>>,
+    pub(in crate::bake) uses: Option<Vec<String>>,
     /// Those of them that larder.toml has, each with its name there.
-    pub(super) bases: BTreeMap<String, String>,
+    pub(in crate::bake) bases: BTreeMap<String, String>,
     /// The images and disks of larder.toml whose outputs its build reads.
-    pub(super) feeds: Vec<String>,
+    pub(in crate::bake) feeds: Vec<String>,
     /// The frontend that the Dockerfile names without a digest.
-    pub(super) frontend: Option<String>,
+    pub(in crate::bake) frontend: Option<String>,
     /// Whether a frontend reads the Dockerfile that is not docker's own.
-    pub(super) foreign: bool,
+    pub(in crate::bake) foreign: bool,
     /// The digests that the build takes images by, by their names in the Dockerfile.
-    pub(super) pins: BTreeMap<String, String>,
+    pub(in crate::bake) pins: BTreeMap<String, String>,
     /// The IDs that images have to have in the engine which it alone has, by their names in the
     /// Dockerfile.
-    pub(super) locals: BTreeMap<String, String>,
+    pub(in crate::bake) locals: BTreeMap<String, String>,
     /// The same of those that are named contexts, by the contexts' names.
-    pub(super) local_contexts: BTreeMap<String, String>,
+    pub(in crate::bake) local_contexts: BTreeMap<String, String>,
     /// The names by which the build takes images of larder.toml, where they are others than those
     /// in the Dockerfile: there it names an image for all its platforms.
-    pub(super) uses_as: BTreeMap<String, String>,
+    pub(in crate::bake) uses_as: BTreeMap<String, String>,
     /// What the build fetches from addresses that say nothing of the content.
-    pub(super) remotes: Vec<Remote>,
+    pub(in crate::bake) remotes: Vec<Remote>,
     /// The images of other people that are its named contexts, by the contexts' names.
-    pub(super) contexts: BTreeMap<String, String>,
+    pub(in crate::bake) contexts: BTreeMap<String, String>,
     /// What is to stand there, by the addresses that its Dockerfile fetches.
-    pub(super) sources: BTreeMap<String, String>,
+    pub(in crate::bake) sources: BTreeMap<String, String>,
     /// The build args that no stage declares.
-    pub(super) unused_args: Vec<String>,
+    pub(in crate::bake) unused_args: Vec<String>,
     /// What larder.lock leaves in doubt; that was told.
-    pub(super) doubts: Vec<String>,
+    pub(in crate::bake) doubts: Vec<String>,
 }
 
 /// Something that a build fetches.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Remote {
-    pub(super) address: String,
-    pub(super) is_repository: bool,
+pub(in crate::bake) struct Remote {
+    pub(in crate::bake) address: String,
+    pub(in crate::bake) is_repository: bool,
     /// The named context that it is; none of one that the Dockerfile fetches.
-    pub(super) context: Option<String>,
+    pub(in crate::bake) context: Option<String>,
     /// Whether the frontend that the Dockerfile names checks what it fetches; none where that is
     /// the engine's own.
-    pub(super) checked: Option<bool>,
+    pub(in crate::bake) checked: Option<bool>,
 }
 
 impl Planned {
     /// The images that it is built from, and the images and disks that it needs, all of
     /// larder.toml, each once.
-    pub(super) fn below(&self) -> impl Iterator<Item = &String> {
+    pub(in crate::bake) fn below(&self) -> impl Iterator<Item = &String> {
         let mut seen = BTreeSet::new();
         self.bases.values().chain(&self.image.needs).filter(move |name| seen.insert(*name))
     }
 
     /// The image's names as larder.toml has them.
-    pub(super) fn tags(&self) -> &[String] {
+    pub(in crate::bake) fn tags(&self) -> &[String] {
         self.own_tags.as_deref().unwrap_or(&self.image.tags)
     }
 
     /// The engine's name for an image that the Dockerfile names so.
-    pub(super) fn in_engine<'n>(&'n self, name: &'n str) -> &'n str {
+    pub(in crate::bake) fn in_engine<'n>(&'n self, name: &'n str) -> &'n str {
         self.uses_as.get(name).map_or(name, String::as_str)
     }
 
     /// Whether it is built from another Dockerfile than that on disk.
-    pub(super) fn is_renamed(&self) -> bool {
+    pub(in crate::bake) fn is_renamed(&self) -> bool {
         !(self.pins.is_empty() && self.uses_as.is_empty())
     }
 }
 
 /// A disk to bake.
-pub(super) struct PlannedDisk {
-    pub(super) disk: Disk,
+pub(in crate::bake) struct PlannedDisk {
+    pub(in crate::bake) disk: Disk,
     /// Whether it was asked for, and not only what needs it.
-    pub(super) asked: bool,
+    pub(in crate::bake) asked: bool,
     /// The images and disks of larder.toml whose outputs are among its inputs.
-    pub(super) feeds: Vec<String>,
+    pub(in crate::bake) feeds: Vec<String>,
 }
 
 impl Piece {
     /// Its name in larder.toml.
-    pub(super) fn name(&self) -> &String {
+    pub(in crate::bake) fn name(&self) -> &String {
         match self {
             Self::Image(planned) => &planned.image.name,
             Self::Disk(planned) => &planned.disk.name,
         }
     }
 
-    pub(super) fn as_image(&self) -> Option<&Planned> {
+    pub(in crate::bake) fn as_image(&self) -> Option<&Planned> {
         match self {
             Self::Image(planned) => Some(planned),
             Self::Disk(_) => None,
@@ -118,7 +118,7 @@ impl Piece {
     }
 
     /// The images and disks of larder.toml whose keys are in its own.
-    pub(super) fn below(&self) -> Vec<&String> {
+    pub(in crate::bake) fn below(&self) -> Vec<&String> {
         match self {
             Self::Image(planned) => planned.below().collect(),
             Self::Disk(planned) => planned.disk.needs.iter().collect(),
@@ -126,7 +126,7 @@ impl Piece {
     }
 
     /// Those whose outputs it reads.
-    pub(super) fn feeds(&self) -> &[String] {
+    pub(in crate::bake) fn feeds(&self) -> &[String] {
         match self {
             Self::Image(planned) => &planned.feeds,
             Self::Disk(planned) => &planned.feeds,
@@ -134,7 +134,7 @@ impl Piece {
     }
 
     /// All that it comes after, each of `feeds` only where it is not `below`.
-    pub(super) fn before(&self) -> Vec<&String> {
+    pub(in crate::bake) fn before(&self) -> Vec<&String> {
         let mut before = self.below();
         let only_read: Vec<_> = self.feeds().iter().filter(|feed| !before.contains(feed)).collect();
         before.extend(only_read);
@@ -155,12 +155,12 @@ impl Piece {
 }
 
 /// The images among them.
-pub(super) fn images(pieces: &[Piece]) -> impl Iterator<Item = &Planned> {
+pub(in crate::bake) fn images(pieces: &[Piece]) -> impl Iterator<Item = &Planned> {
     pieces.iter().filter_map(Piece::as_image)
 }
 
 /// The same, to be changed.
-pub(super) fn images_mut(pieces: &mut [Piece]) -> impl Iterator<Item = &mut Planned> {
+pub(in crate::bake) fn images_mut(pieces: &mut [Piece]) -> impl Iterator<Item = &mut Planned> {
     pieces.iter_mut().filter_map(|piece| match piece {
         Piece::Image(planned) => Some(planned.as_mut()),
         Piece::Disk(_) => None,
@@ -168,13 +168,13 @@ pub(super) fn images_mut(pieces: &mut [Piece]) -> impl Iterator<Item = &mut Plan
 }
 
 /// For each, where those stand that it comes after.
-pub(super) fn needs(pieces: &[Piece]) -> Vec<Vec<usize>> {
+pub(in crate::bake) fn needs(pieces: &[Piece]) -> Vec<Vec<usize>> {
     let at = |name: &String| pieces.iter().position(|other| other.name() == name);
     pieces.iter().map(|piece| piece.before().into_iter().filter_map(at).collect()).collect()
 }
 
 /// For each, those before it that may write files to the same places.
-pub(super) fn neighbours(pieces: &[Piece]) -> Vec<Vec<usize>> {
+pub(in crate::bake) fn neighbours(pieces: &[Piece]) -> Vec<Vec<usize>> {
     let before = |(at, piece): (usize, &Piece)| {
         let others = pieces.iter().take(at).enumerate();
         others.filter(|(_, other)| other.may_meet(piece)).map(|(at, _)| at).collect()
@@ -183,7 +183,7 @@ pub(super) fn neighbours(pieces: &[Piece]) -> Vec<Vec<usize>> {
 }
 
 /// Where they stand, in the order of the report: the images in that of the file, then the disks.
-pub(super) fn order_of_file(project: &Project, pieces: &[Piece]) -> Vec<usize> {
+pub(in crate::bake) fn order_of_file(project: &Project, pieces: &[Piece]) -> Vec<usize> {
     let images = project.images.iter().map(|image| &image.name);
     let names = images.chain(project.disks.iter().map(|disk| &disk.name));
     names.filter_map(|name| pieces.iter().position(|piece| piece.name() == name)).collect()
@@ -192,7 +192,8 @@ pub(super) fn order_of_file(project: &Project, pieces: &[Piece]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bake::{Options, plan};
+    use crate::bake::options::Options;
+    use crate::bake::order::plan;
     use crate::config::parse;
     use crate::process::children::Children;
     use crate::process::runner::{Runner, Verbosity};

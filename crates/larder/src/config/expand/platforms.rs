@@ -8,13 +8,13 @@ use storekit::Platform;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::fault::Fault;
-use super::layers::Table;
-use super::names;
+use crate::config::fault::Fault;
+use crate::config::layers::Table;
+use crate::config::names;
 use toolkit::nearest::nearest;
 
 /// What stands for the platform in the texts of a table.
-pub(super) const PLACE: &str = "{platform}";
+pub(in crate::config) const PLACE: &str = "{platform}";
 
 /// The architectures that there are under each operating system, as Go names them and images have
 /// them: <https://go.dev/doc/install/source#environment>, and `wasi` of what runs `WebAssembly`.
@@ -45,7 +45,7 @@ const MACHINES: [(&str, &[&str]); 17] = [
 ];
 
 /// The platform of this name, if there are such machines; else what is wrong with it.
-pub(super) fn parsed(text: &str) -> Result<Platform, String> {
+pub(in crate::config) fn parsed(text: &str) -> Result<Platform, String> {
     let platform: Platform =
         text.parse().map_err(|error: storekit::platform::NotAPlatform| error.to_string())?;
     let (os, architecture) = (platform.os(), platform.architecture());
@@ -84,7 +84,7 @@ fn or_list<'a>(word: &str, words: impl DoubleEndedIterator<Item = &'a str> + Clo
 }
 
 /// Takes `platforms` out of the table.
-pub(super) fn taken(table: &mut Table<'_>) -> Result<Vec<Spanned<Platform>>, Fault> {
+pub(in crate::config) fn taken(table: &mut Table<'_>) -> Result<Vec<Spanned<Platform>>, Fault> {
     let Some(value) = table.remove("platforms") else { return Ok(Vec::new()) };
     let help = "write `platforms = [\"linux/amd64\", \"linux/arm64\"]`: an image for each";
     if let Some(one) = table.get("platform") {
@@ -118,7 +118,7 @@ pub(super) fn taken(table: &mut Table<'_>) -> Result<Vec<Spanned<Platform>>, Fau
 }
 
 /// Of `platform` and `platforms`, what one table says goes before what another one gives it.
-pub(super) fn apart(under: &mut Table<'_>, over: &Table<'_>) {
+pub(in crate::config) fn apart(under: &mut Table<'_>, over: &Table<'_>) {
     if over.contains_key("platform") {
         under.remove("platforms");
     }
@@ -128,18 +128,18 @@ pub(super) fn apart(under: &mut Table<'_>, over: &Table<'_>) {
 }
 
 /// Whether the tags are told apart by the platform in them.
-pub(super) fn names_it(tags: &Spanned<DeValue<'_>>) -> bool {
+pub(in crate::config) fn names_it(tags: &Spanned<DeValue<'_>>) -> bool {
     let is_told = |tag: &Spanned<DeValue<'_>>| tag.get_ref().as_str().is_some_and(|tag| tag.contains(PLACE));
     tags.get_ref().as_array().is_some_and(|tags| !tags.is_empty() && tags.iter().all(is_told))
 }
 
 /// The platform as part of a name: `linux-arm-v7`.
-pub(super) fn in_name(platform: &Platform) -> String {
+pub(in crate::config) fn in_name(platform: &Platform) -> String {
     platform.to_string().replace('/', "-")
 }
 
 /// The tag of the image for this platform, where this machine's has the tag itself.
-pub(super) fn tag(tag: &str, platform: &Platform) -> String {
+pub(in crate::config) fn tag(tag: &str, platform: &Platform) -> String {
     if *platform == Platform::host() {
         return tag.to_owned();
     }

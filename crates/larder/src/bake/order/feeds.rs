@@ -27,8 +27,8 @@ const ANY: &str = "x";
 
 /// One line of `hashctx --check-ignore --json`.
 #[derive(Deserialize)]
-pub(super) struct Judged {
-    pub(super) path: Utf8PathBuf,
+pub(in crate::bake) struct Judged {
+    pub(in crate::bake) path: Utf8PathBuf,
     excluded: bool,
     #[serde(default)]
     read_by: Option<Vec<String>>,
@@ -36,30 +36,30 @@ pub(super) struct Judged {
 
 impl Judged {
     /// Whether the file would be an input.
-    pub(super) fn is_input(&self) -> bool {
+    pub(in crate::bake) fn is_input(&self) -> bool {
         !self.excluded && self.read_by.as_ref().is_none_or(|lines| !lines.is_empty())
     }
 
     /// What reads it.
-    pub(super) fn reader(&self) -> String {
+    pub(in crate::bake) fn reader(&self) -> String {
         let line = self.read_by.iter().flatten().next();
         line.map_or("its folder is packed".to_owned(), |line| format!("{line} reads it"))
     }
 }
 
 /// What `hashctx --check-ignore --json` printed.
-pub(super) fn judged(json: &[u8]) -> impl Iterator<Item = Judged> {
+pub(in crate::bake) fn judged(json: &[u8]) -> impl Iterator<Item = Judged> {
     serde_json::Deserializer::from_slice(json).into_iter::<Judged>().flatten()
 }
 
 /// The context of the image within the project's folder: both as they really are.
-pub(super) fn real_context(image: &Image, root: &Utf8Path) -> Option<(Utf8PathBuf, Utf8PathBuf)> {
+pub(in crate::bake) fn real_context(image: &Image, root: &Utf8Path) -> Option<(Utf8PathBuf, Utf8PathBuf)> {
     let context = root.join(image.folder()).canonicalize_utf8().ok()?;
     Some((context, root.canonicalize_utf8().ok()?))
 }
 
 /// The names of the images and disks whose outputs the image's build reads.
-pub(super) fn feeds(
+pub(in crate::bake) fn feeds(
     image: &Image,
     project: &Project,
     tools: &Tools,
@@ -97,7 +97,7 @@ pub(super) fn feeds(
 
 /// The names of the images and disks whose outputs the patterns of the disk name. One that cannot
 /// be read is told when it is the disk's turn.
-pub(super) fn feeds_of_disk(disk: &Disk, project: &Project, root: &Utf8Path) -> Vec<String> {
+pub(in crate::bake) fn feeds_of_disk(disk: &Disk, project: &Project, root: &Utf8Path) -> Vec<String> {
     let matchers: Vec<_> = disk.inputs.iter().filter_map(|glob| glob::matcher(root, glob).ok()).collect();
     let is_named = |(path, _): &(Utf8PathBuf, &str)| {
         matchers.iter().any(|matcher| matcher.matched_path_or_any_parents(path, false).is_ignore())
@@ -118,7 +118,7 @@ pub(super) fn feeds_of_disk(disk: &Disk, project: &Project, root: &Utf8Path) -> 
 
 /// Whether the file of the project is an output of one of its images or disks, as far as names
 /// tell.
-pub(super) fn is_output(path: &Utf8Path, project: &Project) -> bool {
+pub(in crate::bake) fn is_output(path: &Utf8Path, project: &Project) -> bool {
     let mut outputs = project.images.iter().flat_map(|image| lines(&image.outputs));
     outputs.any(|(output, pattern)| may_hold(output, pattern, path))
         || project.disks.iter().any(|disk| path.starts_with(&disk.output))
@@ -179,7 +179,7 @@ fn places(output: &Output) -> Vec<Utf8PathBuf> {
 }
 
 /// The same of one pattern of it.
-pub(super) fn places_of(output: &Output, pattern: &str) -> Vec<Utf8PathBuf> {
+pub(in crate::bake) fn places_of(output: &Output, pattern: &str) -> Vec<Utf8PathBuf> {
     let mut places = Vec::new();
     let last = last_of(pattern);
     let is_pattern = is_pattern(last);

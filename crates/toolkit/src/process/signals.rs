@@ -16,7 +16,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use storekit::files::replace;
 
 use crate::Outcome;
-use crate::output;
+use crate::print::output;
 
 /// What is run when a signal comes.
 type Notice = Box<dyn FnOnce(u8) + Send>;

@@ -61,7 +61,7 @@ fn can_run(program: &str, folder: &Path, path: &OsStr) -> bool {
 #[must_use]
 pub fn enter() -> Option<ExitCode> {
     let error = entered(env::args_os())?;
-    crate::output::say(&format!("error: {error}"));
+    crate::print::output::say(&format!("error: {error}"));
     Some(ExitCode::from(127))
 }
 

@@ -3,16 +3,17 @@
 //!
 //! Only asked before a build: a hit costs no question.
 
+use toolkit::Engine;
+
 use crate::config::image::Image;
 use crate::config::names;
-use crate::engine::Engine;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner};
 use crate::process::tools::Tools;
 
 /// How an image is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Builder {
+pub(in crate::bake) enum Builder {
     /// `BuildKit`.
     BuildKit,
     /// The builder before it: this docker client has no other.
@@ -23,7 +24,7 @@ pub(super) enum Builder {
 
 impl Builder {
     /// Asks the client, if it is docker's.
-    pub(super) fn probe(engine: Engine, tools: &Tools, runner: &Runner) -> Result<Self, RunError> {
+    pub(in crate::bake) fn probe(engine: Engine, tools: &Tools, runner: &Runner) -> Result<Self, RunError> {
         if engine == Engine::Podman {
             return Ok(Self::Podman);
         }
@@ -39,7 +40,7 @@ impl Builder {
     }
 
     /// Whether it takes `--build-context`: podman does, and docker's plugin buildx.
-    pub(super) fn knows_contexts(self, tools: &Tools, runner: &Runner) -> Result<bool, RunError> {
+    pub(in crate::bake) fn knows_contexts(self, tools: &Tools, runner: &Runner) -> Result<bool, RunError> {
         if self == Self::Podman {
             return Ok(true);
         }
@@ -48,7 +49,7 @@ impl Builder {
 
     /// The start of the build command. Clients older than 23 must be told to take `BuildKit`, and
     /// so must any where the user's own variable says otherwise: by its rules the key is made.
-    pub(super) fn command(self, tools: &Tools) -> Cmd {
+    pub(in crate::bake) fn command(self, tools: &Tools) -> Cmd {
         match self {
             Self::BuildKit => tools.engine(Engine::Docker, "build").env("DOCKER_BUILDKIT", "1"),
             Self::Old => tools.engine(Engine::Docker, "build"),
@@ -59,16 +60,16 @@ impl Builder {
 
 /// What a builder can do with layers that registries keep of builds; why not, where it cannot.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Keeps {
+pub(in crate::bake) struct Keeps {
     /// It takes them.
-    pub(super) imports: Result<(), &'static str>,
+    pub(in crate::bake) imports: Result<(), &'static str>,
     /// It writes them to an image whose name has a tag.
-    pub(super) exports: Result<(), &'static str>,
+    pub(in crate::bake) exports: Result<(), &'static str>,
 }
 
 impl Keeps {
     /// Asks the engine. `has_builder`: the user's variables name a builder of buildx's.
-    pub(super) fn probe(
+    pub(in crate::bake) fn probe(
         engine: Engine,
         has_builder: bool,
         tools: &Tools,
@@ -98,14 +99,18 @@ impl Keeps {
 }
 
 /// Whether docker's engine knows `ADD --checksum` without a frontend from elsewhere: from 25 on.
-pub(super) fn checks_by_itself(tools: &Tools, runner: &Runner) -> Result<bool, RunError> {
+pub(in crate::bake) fn checks_by_itself(tools: &Tools, runner: &Runner) -> Result<bool, RunError> {
     let ask = tools.engine(Engine::Docker, "version").args(["--format", "{{.Server.Version}}"]);
     let (status, version) = runner.ask(&ask)?;
     Ok(status.success() && major(&String::from_utf8_lossy(&version)).is_some_and(|major| major >= 25))
 }
 
 /// A base image that the engine holds under another digest than larder.toml names, if there is one.
-pub(super) fn wrong_base(image: &Image, tools: &Tools, runner: &Runner) -> Result<Option<String>, RunError> {
+pub(in crate::bake) fn wrong_base(
+    image: &Image,
+    tools: &Tools,
+    runner: &Runner,
+) -> Result<Option<String>, RunError> {
     let Some(build) = image.as_build() else { return Ok(None) };
     for (name, digest) in &build.base {
         let inspect = tools
@@ -124,7 +129,7 @@ pub(super) fn wrong_base(image: &Image, tools: &Tools, runner: &Runner) -> Resul
 /// After a build: a base image that the engine took from its registry, where it stands under
 /// another digest than larder.toml names. `uses` are the images of the build. A registry that does
 /// not answer says nothing.
-pub(super) fn moved_base(
+pub(in crate::bake) fn moved_base(
     image: &Image,
     uses: &[String],
     tools: &Tools,

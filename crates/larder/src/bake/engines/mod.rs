@@ -1,14 +1,19 @@
-//! Which engine builds an image, where nobody named one; and what there is to say of that.
+//! The engines of a bake: which one builds an image, where nobody named one, and what there is to
+//! say of that; with which builder (`builder`); and what it says of images that it has (`inspect`).
+
+pub(super) mod builder;
+pub(super) mod inspect;
 
 use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
 use storekit::files::replace::{Durability, replace};
 use storekit::store::Store;
+use toolkit::Engine;
 
-use super::{Options, stock};
+use super::options::Options;
+use super::stock;
 use crate::config::image::Image;
-use crate::engine::Engine;
 use crate::note;
 use crate::process::runner::{RunError, Runner, Verbosity};
 use crate::process::tools::Tools;

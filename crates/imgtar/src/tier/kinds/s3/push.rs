@@ -15,10 +15,10 @@ use crate::progress::Progress;
 use crate::registry::download;
 use crate::tally::Tally;
 use crate::tier::kind::{INPUTS_CAP, Tier, Told};
+use crate::tier::kinds::s3::client::path_of;
+use crate::tier::kinds::s3::sweep::YOUNG;
+use crate::tier::kinds::s3::tier::{S3Tier, inputs_path, key_path};
 use crate::tier::push::Push;
-use crate::tier::s3::client::path_of;
-use crate::tier::s3::sweep::YOUNG;
-use crate::tier::s3::tier::{S3Tier, inputs_path, key_path};
 
 /// What was pushed.
 pub(crate) struct Sent {

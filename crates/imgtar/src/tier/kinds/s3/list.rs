@@ -6,7 +6,7 @@ use storekit::Digest;
 use crate::error::Result;
 use crate::registry::retry::{Failure, retrying};
 use crate::registry::transport::RequestBody;
-use crate::tier::s3::client::Bucket;
+use crate::tier::kinds::s3::client::Bucket;
 
 /// No page is larger, in bytes.
 const PAGE_CAP: u64 = 8 << 20;

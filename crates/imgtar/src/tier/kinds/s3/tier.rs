@@ -10,7 +10,7 @@ use crate::image::fetch::{Document, Source};
 use crate::progress::Progress;
 use crate::registry::download;
 use crate::tier::kind::{Found, INPUTS_CAP, Tier, Told};
-use crate::tier::s3::client::Bucket;
+use crate::tier::kinds::s3::client::Bucket;
 
 /// A bucket that is a place.
 pub(crate) struct S3Tier {

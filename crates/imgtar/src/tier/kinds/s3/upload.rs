@@ -14,7 +14,7 @@ use crate::progress::Progress;
 use crate::registry::retry::{Failure, retrying};
 use crate::registry::transport::RequestBody;
 use crate::registry::upload::Content;
-use crate::tier::s3::client::{Bucket, path_of};
+use crate::tier::kinds::s3::client::{Bucket, path_of};
 
 /// A blob up to this size is one request; a part has at least this size.
 const PART: u64 = 64 << 20;
