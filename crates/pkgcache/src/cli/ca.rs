@@ -24,8 +24,8 @@ pub(crate) enum CaJob {
     /// Its key lies in a file that this user alone can read (`authority.pem` in
     /// `~/.local/state/larder/pkgcache-ca`, or in the folder that `ca` in [pkgcache.intercept]
     /// names). Its certificate is limited to the hosts' names and those below them, vouches for no
-    /// address and for no other authority, and ends after 365 days. Where one is there already, this
-    /// is an error. Prints what it is limited to.
+    /// address and for no other authority, and ends after 365 days. Where one is there already,
+    /// this is an error. Prints what it is limited to.
     Init(HostsArgs),
     /// Print the authority's certificate as PEM; the key is never printed
     Print {
@@ -36,9 +36,9 @@ pub(crate) enum CaJob {
     /// Print the system's authorities and this one as one file, as clients want it
     ///
     /// For `SSL_CERT_FILE`, `CURL_CA_BUNDLE`, `REQUESTS_CA_BUNDLE`, `PIP_CERT`,
-    /// `NODE_EXTRA_CA_CERTS`, `CARGO_HTTP_CAINFO`, `GIT_SSL_CAINFO` and the like, which `run` sets by
-    /// itself. The system's are those of `SSL_CERT_FILE` where that is set. Authorities of before
-    /// the last `rotate` are in it until they end.
+    /// `NODE_EXTRA_CA_CERTS`, `CARGO_HTTP_CAINFO`, `GIT_SSL_CAINFO` and the like, which `run` sets
+    /// by itself. The system's are those of `SSL_CERT_FILE` where that is set. Authorities of
+    /// before the last `rotate` are in it until they end.
     Bundle {
         /// Write it to this file
         #[arg(short, long, value_name = "FILE")]

@@ -5,7 +5,6 @@ mod builds;
 mod ca;
 mod carry;
 mod doors;
-mod http;
 mod instance;
 mod lobby;
 mod machine;
@@ -135,8 +134,8 @@ enum Job {
     /// client whose request was answered and are not stored, without `keep-cookies`.
     ///
     /// Each option but `--store` can stand in the table `[pkgcache]` of larder.toml: `listen`,
-    /// `allow`, `tunnel`, `intercept`, `allow-private`, `parent`, `offline`, `allow-remote`, `clients`,
-    /// `token-file`, `max-object`, `heuristic-freshness`, `keep-cookies`, `drain-time`,
+    /// `allow`, `tunnel`, `intercept`, `allow-private`, `parent`, `offline`, `allow-remote`,
+    /// `clients`, `token-file`, `max-object`, `heuristic-freshness`, `keep-cookies`, `drain-time`,
     /// `access-log`, `remote`; upstreams as `[pkgcache.upstream]`, with `NAME = "URL"` or `NAME =
     /// { url = "URL", kind = "apt", keyring = "FILE", keep-links = true, follow-redirects = true,
     /// keep-private = true, heuristic-freshness = true, mirrors = ["URL"], next-on-404 = true,
@@ -299,12 +298,12 @@ enum Job {
     Env(EnvArgs),
     /// Make and show the authority by which hosts are intercepted
     ///
-    /// A client that reaches its server by https through a proxy asks for a tunnel, and nothing in
-    /// it can be cached. For the hosts that `hosts` in [pkgcache.intercept] lists (`--intercept`),
-    /// the tunnel ends here: the server shows a certificate of this authority's, made for the host and
-    /// held in memory for a day at most, answers as it does for http, and asks the host itself over
-    /// TLS that is checked as ever. So clients have to trust the authority. All other tunnels stay
-    /// as they are.
+    /// A client that reaches its server by https through a proxy asks for a tunnel, and nothing
+    /// in it can be cached. For the hosts that `hosts` in [pkgcache.intercept] lists
+    /// (`--intercept`), the tunnel ends here: the server shows a certificate of this authority's,
+    /// made for the host and held in memory for a day at most, answers as it does for http, and
+    /// asks the host itself over TLS that is checked as ever. So clients have to trust the
+    /// authority. All other tunnels stay as they are.
     #[command(subcommand)]
     Ca(CaJob),
     /// List the stored URLs; with `--verbose` the responses of each, too

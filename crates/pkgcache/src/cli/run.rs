@@ -28,6 +28,7 @@ use tokio::sync::mpsc;
 use toolkit::{Environment, Outcome, output};
 
 use crate::cli::ServeArgs;
+use crate::cli::ask::http;
 use crate::cli::instance::{self, Instance};
 use crate::cli::lobby::{Ear, Lobby};
 use crate::cli::machine::Machine;
@@ -35,7 +36,7 @@ use crate::cli::process::{self, Process};
 use crate::cli::record::{self, Booth, Recording};
 use crate::cli::surroundings::Surroundings;
 use crate::cli::tally::{self, Tally};
-use crate::cli::{builds, ca, doors, http};
+use crate::cli::{builds, ca, doors};
 
 /// A command that is led to the cache.
 #[derive(Args)]
@@ -305,7 +306,9 @@ fn leave_alone(here: &mut Here, elsewhere: &BTreeSet<Ecosystem>) {
     }
 }
 
-/// The configuration of a private server. npm is told to replace the host of its registry in the URLs of tarballs: so it gets them as they
+/// The configuration of a private server.
+///
+/// npm is told to replace the host of its registry in the URLs of tarballs: so it gets them as they
 /// are. What belongs to a scope has another registry, and stays with the mount's own URLs.
 pub(super) fn with_links(mut config: Config, machine: &Machine, environment: &Environment) -> Config {
     let here = doors::here(&config, "", machine, environment);

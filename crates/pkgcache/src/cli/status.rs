@@ -11,8 +11,8 @@ use storekit::{ByteSize, printable};
 use toolkit::words::{ago, count, took};
 use toolkit::{Align, Environment, Outcome, Table};
 
+use crate::cli::ask::http;
 use crate::cli::doors::URL;
-use crate::cli::http;
 
 /// Where the server says it for programs.
 const PATH: &str = "/status.json";

@@ -29,6 +29,7 @@ use crate::response::location;
 use crate::response::reply::{Reason, for_yarn_classic, is_yarn_classic, own};
 use crate::rules::cache_status::{self, CACHE_STATUS, CacheStatus, Forward};
 use crate::rules::{hop, max_forwards};
+use crate::server::pages::{HEALTH, METRICS, STATUS_JSON, is_own};
 use crate::server::short_path::ShortAnswer;
 use crate::server::simple_request::SimpleRequest;
 use crate::server::{hit, intercept, look};
@@ -36,22 +37,6 @@ use crate::status::{self, Status};
 use crate::wire::guard::{Draining, Refused, Wire, stands_in};
 use crate::wire::peer::Peer;
 use crate::wire::seat::Seat;
-
-const HEALTH: &str = "/healthz";
-const METRICS: &str = "/metrics";
-const STATUS: &str = "/status";
-const STATUS_JSON: &str = "/status.json";
-
-/// Whether this is asked of the program itself.
-pub(crate) fn is_own(config: &Config, url: &Uri) -> bool {
-    url.authority().is_none()
-        && match url.path() {
-            HEALTH | METRICS | STATUS | STATUS_JSON => true,
-            // An upstream that is mounted there has pages of its own.
-            "/" => config.upstreams.iter().all(|it| !it.name.is_empty()),
-            _ => false,
-        }
-}
 
 /// An answer of this program's own that is more than a word.
 fn of_kind(kind: &'static str, text: impl Into<String>) -> Response<Body> {

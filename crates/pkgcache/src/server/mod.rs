@@ -12,6 +12,7 @@ pub(crate) mod hit;
 mod intercept;
 pub(crate) mod listener;
 mod look;
+mod pages;
 pub(crate) mod short_path;
 pub(crate) mod simple_request;
 

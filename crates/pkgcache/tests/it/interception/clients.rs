@@ -96,8 +96,8 @@ impl Clients {
         Self { bundle: bundle.to_owned(), ..self }
     }
 
-    /// What the client gets for `https://localhost:PORT/PATH`, through the proxy at this authority or
-    /// directly; `None` where it refuses the server's certificate.
+    /// What the client gets for `https://localhost:PORT/PATH`, through the proxy at this authority
+    /// or directly; `None` where it refuses the server's certificate.
     #[track_caller]
     pub(super) fn get(&self, client: Client, port: u16, path: &str, proxy: Option<&str>) -> Option<String> {
         let url = format!("https://localhost:{port}{path}");

@@ -241,8 +241,8 @@ fn private_answers_stay_private(scene: &Scene, own: &str) {
     assert_eq!(scene.ask("GET /private", own).text(), "open");
 }
 
-/// A new authority is taken up when that is said, and a client that has the old bundle goes on until
-/// then; the new bundle has both.
+/// A new authority is taken up when that is said, and a client that has the old bundle goes on
+/// until then; the new bundle has both.
 #[track_caller]
 fn rotates(mut scene: Scene, own: &str) {
     let file = Ran::of(&mut scene.command(&["ca", "print", "--json"])).ok().json()["file"].clone();

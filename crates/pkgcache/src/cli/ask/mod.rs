@@ -1,4 +1,6 @@
-//! Asks other programs, with a limit to the patience.
+//! Asks other programs, with a limit to the patience, and servers (`http`).
+
+pub(crate) mod http;
 
 use std::ffi::OsStr;
 use std::io::Read;
