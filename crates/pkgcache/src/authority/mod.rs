@@ -1,8 +1,8 @@
 //! The authority that stands for intercepted servers: made once, limited to the names that it was
 //! made for, and what it vouches for while the server runs.
 //!
-//! Its certificate and its key lie in one file ([`folder`]). Certificates of servers are made when
-//! they are wanted ([`leaves`]), and are in memory alone.
+//! Its certificate and its key lie in one file (`folder`). Certificates of servers are made when
+//! they are wanted (`leaves`), and are in memory alone.
 //!
 //! Deliberately absent: which hosts are intercepted (`config`), connections (`server`).
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::authority::{Authority, Folder};
@@ -78,6 +79,10 @@ impl InterceptTable {
         let hosts = rules(texts)?;
         let folder = self.folder(folder, usual)?;
         let authority = Arc::new(folder.load()?);
+        if authority.ends() <= Timestamp::now() {
+            let reason = format!("it ended {:.0}; `pkgcache ca rotate` makes another", authority.ends());
+            return Err(Error::BadAuthority { path: folder.file(), reason }.into());
+        }
         if let Some(rule) = hosts.0.iter().find(|rule| !authority.permits(rule.name())) {
             let (path, host) = (folder.file(), rule.name().to_owned());
             let permitted = authority.permitted().join(", ");
