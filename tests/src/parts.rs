@@ -70,6 +70,8 @@ pub enum Part {
     Nginx,
     /// openssl, for certificates.
     Openssl,
+    /// The client of `GnuTLS`.
+    Gnutls,
     /// Go's own command.
     Go,
     /// rustup, and a toolchain that it installed.
@@ -289,6 +291,7 @@ impl Part {
             Self::Curl => succeeds("curl", &["--version"]),
             Self::Nginx => succeeds("nginx", &["-v"]),
             Self::Openssl => succeeds("openssl", &["version"]),
+            Self::Gnutls => succeeds("gnutls-cli", &["--version"]),
             Self::Go => succeeds("go", &["version"]),
             Self::Rustup => rustup().is_some(),
             Self::Ssh => ["ssh-agent", "ssh-add", "ssh-keygen"].iter().all(|name| on_path(name).is_some()),
@@ -349,6 +352,7 @@ impl fmt::Display for Part {
             Self::HuggingFace => "the Python package `huggingface_hub`, as `.ci/run` installs it",
             Self::Nginx => "`nginx`",
             Self::Openssl => "`openssl`",
+            Self::Gnutls => "`gnutls-cli`",
             Self::Go => "`go`",
             Self::Rustup => "`rustup`",
             Self::Ssh => "OpenSSH's `ssh-agent`, `ssh-add` and `ssh-keygen`",

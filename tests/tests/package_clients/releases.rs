@@ -108,7 +108,7 @@ fn rustup_is_led_here_and_each_archive_is_compared() {
     installs(&session, "five", "").ok();
     installs(&session, "six", "--offline").ok();
     let rows = session.run(&format!("pkgcache ls --json {archive}")).ok().rows();
-    let row = rows.iter().find(|row| row["url"].as_str().unwrap().ends_with(".gz")).unwrap();
+    let row = rows.iter().find(|row| row["url"].as_str().unwrap().ends_with(archive)).unwrap();
     assert_eq!((&row["ecosystem"], &row["responses"][0]["level"]), (&json!("releases"), &json!("indexed")));
     assert!(stored(&session).iter().any(|url| url.ends_with("channel-rust-stable.toml")));
 }

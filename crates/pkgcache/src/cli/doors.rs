@@ -14,7 +14,7 @@ use serde::Serialize;
 use storekit::printable;
 use toolkit::{Environment, Outcome, output};
 
-use crate::cli::http;
+use crate::cli::ask::http;
 use crate::cli::machine::Machine;
 
 /// The variable in which `run` says where the cache is.

@@ -14,6 +14,7 @@ pub mod index;
 mod kept;
 mod needed;
 mod overview;
+pub mod seen;
 
 use std::fs::{self, File};
 use std::io;
@@ -86,6 +87,12 @@ impl Packages {
     #[must_use]
     pub fn uses(&self) -> Events {
         Events::new(self.folder().join("uses")).in_half_the_room()
+    }
+
+    /// When versions were first seen.
+    #[must_use]
+    pub fn first_seen(&self) -> seen::FirstSeen {
+        seen::FirstSeen::new(self.folder().join("seen"))
     }
 
     /// Makes the folders where they are missing. A writer calls it first.

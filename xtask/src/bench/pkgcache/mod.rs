@@ -43,9 +43,9 @@ const DOWNLOADS: usize = 300;
 const MEMORY: f64 = 30.0;
 
 /// What can be measured alone: the servers' answers, many idle connections, a full store, ranges of
-/// a large file, a bucket that nodes share, and each client's installs.
-pub const PARTS: [&str; 9] =
-    ["answers", "idle", "ready", "ranges", "remote", CLIENTS[0], CLIENTS[1], CLIENTS[2], CLIENTS[3]];
+/// a large file, a bucket that nodes share, what lock files name, and each client's installs.
+pub const PARTS: [&str; 10] =
+    ["answers", "idle", "ready", "ranges", "remote", "warm", CLIENTS[0], CLIENTS[1], CLIENTS[2], CLIENTS[3]];
 
 /// Measures, and prints the figures. `No` where a limit was missed.
 pub(super) fn bench(
@@ -77,6 +77,9 @@ pub(super) fn bench(
         for figures in remote::bench(&ground)? {
             within &= shown(&figures, out)?;
         }
+    }
+    if scope.has("warm") {
+        within &= installs::warm(&ground, out)?;
     }
     for client in CLIENTS.into_iter().filter(|client| scope.has(client)) {
         within &= installs::bench(client, &ground, out)?;

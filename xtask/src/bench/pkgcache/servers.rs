@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::super::basics::lost;
 use super::client::Client;
@@ -160,13 +160,23 @@ pub(super) fn configured(
     upstream: &str,
 ) -> Result<Server, RunError> {
     let authority = free().map_err(lost)?;
-    // An hour, as the peers have it: no index is asked for twice.
-    let text = format!("[pkgcache]\nallow = [{upstream:?}]\nindex-ttl = \"1h\"\n{tables}");
-    let file = ground.write(&format!("{name}.toml"), text).map_err(lost)?;
+    let file = settings(ground, name, tables, upstream)?;
     let serve = serve(ground, &authority, &ground.folder.join(format!("{name}-store")));
     let serve = serve.env("LARDER_TOML", file.as_str());
     let process = ground.runner.background(&serve, &ground.folder.join(format!("{name}.log")))?;
     Server::new("pkgcache", authority, process).once_it_answers("/healthz")
+}
+
+/// A settings file: the upstream may be asked, and these are the tables below `[pkgcache]`.
+pub(super) fn settings(
+    ground: &Ground<'_>,
+    name: &str,
+    tables: &str,
+    upstream: &str,
+) -> Result<Utf8PathBuf, RunError> {
+    // An hour, as the peers have it: no index is asked for twice.
+    let text = format!("[pkgcache]\nallow = [{upstream:?}]\nindex-ttl = \"1h\"\n{tables}");
+    ground.write(&format!("{name}.toml"), text).map_err(lost)
 }
 
 /// pkgcache in front of the upstream, with a store called `name`, and a bucket if one is named.

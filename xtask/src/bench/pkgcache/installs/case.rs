@@ -3,9 +3,11 @@
 use std::io;
 
 use camino::Utf8Path;
+use larder::process::command::{Cmd, quoted};
 use larder::process::runner::RunError;
 use larder_tests::http::Site;
 
+use super::super::super::basics::sh;
 use super::super::ground::{Ground, reason};
 use super::super::servers::Server;
 
@@ -96,4 +98,15 @@ impl Peer {
         };
         Ok(Self { name, started })
     }
+}
+
+/// Runs a client's line in its folder, with an environment of nothing but `PATH` and a `HOME`
+/// there. What it says is in `log`.
+pub(super) fn alone(folder: &Utf8Path, line: &str) -> Cmd {
+    let home = folder.join("home");
+    sh(format!(
+        "cd {} && exec env -i PATH=\"$PATH\" HOME={} {line} >log 2>&1",
+        quoted(folder.as_str()),
+        quoted(home.as_str()),
+    ))
 }

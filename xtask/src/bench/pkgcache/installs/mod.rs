@@ -13,6 +13,7 @@ mod packages;
 mod pip;
 mod race;
 mod traffic;
+mod warm;
 
 use std::io::Write;
 
@@ -31,24 +32,39 @@ pub(super) const CLIENTS: [&str; 4] = [Pip::NAME, Npm::NAME, Apt::NAME, Skopeo::
 /// Measures one client, and prints its tables. Returns whether the limits were kept.
 pub(super) fn bench(client: &str, ground: &Ground<'_>, out: &mut impl Write) -> Result<bool, RunError> {
     match client {
-        Pip::NAME => measured::<Pip>(ground, out),
-        Npm::NAME => measured::<Npm>(ground, out),
-        Apt::NAME => measured::<Apt>(ground, out),
-        _ => measured::<Skopeo>(ground, out),
+        Pip::NAME => installs::<Pip>(ground, out),
+        Npm::NAME => installs::<Npm>(ground, out),
+        Apt::NAME => installs::<Apt>(ground, out),
+        _ => installs::<Skopeo>(ground, out),
     }
 }
 
-fn measured<C: Client>(ground: &Ground<'_>, out: &mut impl Write) -> Result<bool, RunError> {
+/// Measures `warm` by lock files of two clients, as [`bench`] does.
+pub(super) fn warm(ground: &Ground<'_>, out: &mut impl Write) -> Result<bool, RunError> {
+    let ground = &ground.below("locked").map_err(lost)?;
+    let npm = with::<Npm, _>(ground, out, warm::bench)?;
+    Ok(npm & with::<Pip, _>(ground, out, warm::bench)?)
+}
+
+fn installs<C: Client>(ground: &Ground<'_>, out: &mut impl Write) -> Result<bool, RunError> {
+    with(ground, out, |client: &C, ground, out| {
+        let race = race::run(client, ground)?;
+        writeln!(out, "{race}").and_then(|()| out.flush()).map_err(lost)?;
+        Ok(race.is_within())
+    })
+}
+
+/// Makes a client's packages, and measures with them.
+fn with<C: Client, W: Write>(
+    ground: &Ground<'_>,
+    out: &mut W,
+    measure: impl FnOnce(&C, &Ground<'_>, &mut W) -> Result<bool, RunError>,
+) -> Result<bool, RunError> {
     let ground = &ground.below(C::NAME).map_err(lost)?;
     say(&format!("making packages for {}, and starting the servers", C::NAME));
-    let mut write = |text: String| writeln!(out, "{text}").and_then(|()| out.flush()).map_err(lost);
     match C::new(ground)? {
-        Ok(client) => {
-            let race = race::run(&client, ground)?;
-            write(race.to_string())?;
-            Ok(race.is_within())
-        }
+        Ok(client) => measure(&client, ground, out),
         // Nothing was measured, and nothing missed.
-        Err(reason) => write(format!("{}\n  not run: {reason}\n", C::JOB)).map(|()| true),
+        Err(reason) => writeln!(out, "{}\n  not run: {reason}\n", C::JOB).map_err(lost).map(|()| true),
     }
 }

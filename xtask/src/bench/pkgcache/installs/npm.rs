@@ -19,6 +19,7 @@ use super::super::ground::{Ground, write};
 use super::super::servers::{Server, free};
 use super::case::{Client, Cold, Peer};
 use super::packages::{self, Package};
+use super::warm::Locked;
 
 const FIELDS: &str = "content-type: application/json\ncache-control: max-age=3600";
 const TIME: &str = "2020-01-02T03:04:05.000Z";
@@ -81,12 +82,7 @@ impl Client for Npm {
     }
 
     fn line(&self, place: &str) -> String {
-        format!(
-            "CI=1 npm_config_registry={place} npm_config_cache=cache npm_config_audit=false npm_config_fund=false \
-             npm_config_update_notifier=false npm_config_fetch_retries=0 npm_config_globalconfig=/dev/null \
-             node {} install",
-            quoted(self.script.as_str())
-        )
+        self.command(place, "install")
     }
 
     fn cold(&self) -> Cold {
@@ -98,7 +94,30 @@ impl Client for Npm {
     }
 }
 
+impl Locked for Npm {
+    const FILE: &str = "package-lock.json";
+    const FETCH: &str = "npm ci";
+
+    fn lock(&self) -> String {
+        self.command(&self.directly(), "install --package-lock-only")
+    }
+
+    fn fetch(&self) -> String {
+        self.command(&self.directly(), "ci")
+    }
+}
+
 impl Npm {
+    /// npm with a cache in the folder, without what it asks for beside packages.
+    fn command(&self, place: &str, words: &str) -> String {
+        format!(
+            "CI=1 npm_config_registry={place} npm_config_cache=cache npm_config_audit=false npm_config_fund=false \
+             npm_config_update_notifier=false npm_config_fetch_retries=0 npm_config_globalconfig=/dev/null \
+             node {} {words}",
+            quoted(self.script.as_str())
+        )
+    }
+
     fn add(&mut self, package: &Package) -> io::Result<()> {
         let name = &package.name;
         let tarball = tarball(package)?;

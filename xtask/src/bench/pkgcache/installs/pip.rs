@@ -17,6 +17,7 @@ use super::super::ground::{Ground, write};
 use super::super::servers::{Server, free, proxpi};
 use super::case::{Client, Cold, Peer};
 use super::packages::{self, Package};
+use super::warm::Locked;
 
 const FIELDS: &str = "content-type: application/vnd.pypi.simple.v1+json\ncache-control: max-age=3600";
 
@@ -98,13 +99,7 @@ impl Client for Pip {
     }
 
     fn line(&self, place: &str) -> String {
-        // Its cache has nothing of a server without TLS, unless that is trusted.
-        format!(
-            "PIP_CONFIG_FILE=/dev/null PIP_CACHE_DIR=cache PIP_RETRIES=0 PIP_DISABLE_PIP_VERSION_CHECK=1 \
-             PIP_TRUSTED_HOST={} PIP_INDEX_URL={place} {} install --no-compile --target out -r requirements.txt",
-            self.site.authority(),
-            quoted(self.program.as_str())
-        )
+        self.command(place, "install --no-compile --target out -r requirements.txt")
     }
 
     fn cold(&self) -> Cold {
@@ -117,7 +112,39 @@ impl Client for Pip {
     }
 }
 
+impl Locked for Pip {
+    const FILE: &str = "requirements-locked.txt";
+    const FETCH: &str = "pip download";
+
+    fn lock(&self) -> String {
+        let words = "install --quiet --dry-run --ignore-installed --report report -r requirements.txt";
+        let script = r#"import json
+for it in json.load(open("report"))["install"]:
+    pinned = it["metadata"]["name"] + "==" + it["metadata"]["version"]
+    print(pinned, "--hash=sha256:" + it["download_info"]["archive_info"]["hashes"]["sha256"])"#;
+        let install = self.command(&self.directly(), words);
+        let print = format!("python3 -c {} > {}", quoted(script), Self::FILE);
+        format!("sh -c {}", quoted(&format!("{install} && {print}")))
+    }
+
+    fn fetch(&self) -> String {
+        let words = format!("download --no-deps --require-hashes --dest cache/files -r {}", Self::FILE);
+        self.command(&self.directly(), &words)
+    }
+}
+
 impl Pip {
+    /// pip with a cache in the folder. It keeps nothing there of a server without TLS, unless that
+    /// is trusted.
+    fn command(&self, place: &str, words: &str) -> String {
+        format!(
+            "PIP_CONFIG_FILE=/dev/null PIP_CACHE_DIR=cache PIP_RETRIES=0 PIP_DISABLE_PIP_VERSION_CHECK=1 \
+             PIP_TRUSTED_HOST={} PIP_INDEX_URL={place} {} {words}",
+            self.site.authority(),
+            quoted(self.program.as_str())
+        )
+    }
+
     fn add(&mut self, package: &Package) -> io::Result<()> {
         let name = &package.name;
         let metadata = format!("Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n");

@@ -15,7 +15,7 @@ use super::super::super::table::{Limit, Table};
 use super::super::client;
 use super::super::ground::Ground;
 use super::super::servers::{Server, configured};
-use super::case::{Client, Cold, Peer};
+use super::case::{Client, Cold, Peer, alone};
 use super::packages::COUNT;
 use super::traffic::{Asked, Traffic};
 
@@ -150,14 +150,9 @@ fn install<C: Client>(
         .and_then(|()| client.prepare(&folder, &way.place))
         .map_err(lost)?;
     client.site().forget();
-    let script = format!(
-        "cd {} && exec env -i PATH=\"$PATH\" HOME={} {} >log 2>&1",
-        quoted(folder.as_str()),
-        quoted(folder.join("home").as_str()),
-        client.line(&way.place)
-    );
+    let line = alone(&folder, &client.line(&way.place));
     let started = Instant::now();
-    let (status, _) = ground.runner.ask(&sh(script))?;
+    let (status, _) = ground.runner.ask(&line)?;
     let time = started.elapsed();
     if !status.success() {
         let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
