@@ -72,6 +72,8 @@ pub enum Part {
     Openssl,
     /// Go's own command.
     Go,
+    /// systemd's check of unit files; the manager itself need not run.
+    SystemdAnalyze,
     /// OpenSSH's agent, and what makes keys for it.
     Ssh,
     /// strace, and the right to trace a process of one's own.
@@ -280,6 +282,7 @@ impl Part {
             Self::Nginx => succeeds("nginx", &["-v"]),
             Self::Openssl => succeeds("openssl", &["version"]),
             Self::Go => succeeds("go", &["version"]),
+            Self::SystemdAnalyze => succeeds("systemd-analyze", &["--version"]),
             Self::Ssh => ["ssh-agent", "ssh-add", "ssh-keygen"].iter().all(|name| on_path(name).is_some()),
             Self::Strace => succeeds("strace", &["-o", "/dev/null", "true"]),
             Self::CacheTests => !cache_tests().is_empty(),
@@ -339,6 +342,7 @@ impl fmt::Display for Part {
             Self::Nginx => "`nginx`",
             Self::Openssl => "`openssl`",
             Self::Go => "`go`",
+            Self::SystemdAnalyze => "`systemd-analyze`",
             Self::Ssh => "OpenSSH's `ssh-agent`, `ssh-add` and `ssh-keygen`",
             Self::Strace => "`strace`, with the right to trace",
             Self::CacheTests => "the npm package `http-cache-tests`, as `.ci/run` installs it",
