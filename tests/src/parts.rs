@@ -76,6 +76,8 @@ pub enum Part {
     Go,
     /// rustup, and a toolchain that it installed.
     Rustup,
+    /// systemd's check of unit files; the manager itself need not run.
+    SystemdAnalyze,
     /// OpenSSH's agent, and what makes keys for it.
     Ssh,
     /// strace, and the right to trace a process of one's own.
@@ -294,6 +296,7 @@ impl Part {
             Self::Gnutls => succeeds("gnutls-cli", &["--version"]),
             Self::Go => succeeds("go", &["version"]),
             Self::Rustup => rustup().is_some(),
+            Self::SystemdAnalyze => succeeds("systemd-analyze", &["--version"]),
             Self::Ssh => ["ssh-agent", "ssh-add", "ssh-keygen"].iter().all(|name| on_path(name).is_some()),
             Self::Strace => succeeds("strace", &["-o", "/dev/null", "true"]),
             Self::CacheTests => !cache_tests().is_empty(),
@@ -355,6 +358,7 @@ impl fmt::Display for Part {
             Self::Gnutls => "`gnutls-cli`",
             Self::Go => "`go`",
             Self::Rustup => "`rustup`",
+            Self::SystemdAnalyze => "`systemd-analyze`",
             Self::Ssh => "OpenSSH's `ssh-agent`, `ssh-add` and `ssh-keygen`",
             Self::Strace => "`strace`, with the right to trace",
             Self::CacheTests => "the npm package `http-cache-tests`, as `.ci/run` installs it",

@@ -177,6 +177,23 @@ fn a_wrong_package_or_index_is_refused_and_not_kept() {
 }
 
 #[test]
+fn a_package_that_is_too_large_to_be_looked_at_is_not_handed_on() {
+    if !have(&[Part::Openssl]) {
+        return;
+    }
+    let (session, site) = (Session::new(), Site::new());
+    let packages = [Package::new("alpha", &noise("alpha")), Package::new("beta", "small")];
+    put(&session, &site, MAIN, &packages);
+    let most = packages[0].bytes.len() - 1;
+    let server = cache(&session, &site, &format!("max-object = \"{most}B\"\n"));
+    let index = index(&session, &packages);
+    installs(&server, &index, MAIN, &packages[1..]);
+    let answer = ask(&server, &packages[0].path(MAIN), "");
+    assert_eq!(answer.status, 502, "{answer:?}");
+    assert!(answer.text().contains("larger than `max-object`"), "{answer:?}");
+}
+
+#[test]
 fn an_index_of_apk_3_is_handed_on_as_it_is() {
     let (session, site) = (Session::new(), Site::new());
     session.write("keys", "none\n");

@@ -77,6 +77,8 @@ impl Package {
             version: self.version.as_deref(),
             architecture: self.architecture.as_deref(),
             level: self.level,
+            // It goes as any other.
+            absent: false,
             bodies: self.bodies.clone(),
         }
     }

@@ -27,6 +27,9 @@ use crate::store::Shelved;
 use crate::upstream::{Route, SendError};
 use crate::wire::guard::Wire;
 
+/// Why what has to be looked at as a whole, which it is where it is stored, goes to nobody.
+const BEYOND_LOOKING: &str = "it is larger than `max-object`, so that nobody could look at what it has in it";
+
 /// What is to be fetched.
 #[derive(Debug)]
 pub(crate) struct Ask {
@@ -124,13 +127,26 @@ impl Ask {
     /// any index.
     pub(super) fn wrong_size(&self, status: StatusCode, total: Option<u64>) -> Option<Trouble> {
         let message = self.ruling.wrong_size(&self.target.url, total?)?;
-        (status == StatusCode::OK).then_some(Trouble {
-            // After an error, the request would be passed on, and this body with it.
-            failure: Failure::Unreachable,
-            status: StatusCode::BAD_GATEWAY.as_u16(),
-            message,
-            pause: None,
-        })
+        (status == StatusCode::OK).then(|| refused(message))
+    }
+
+    /// Whether the body says beforehand that it has more than what is looked at as a whole.
+    pub(super) fn beyond_looking(&self, status: StatusCode, total: Option<u64>) -> Option<Trouble> {
+        let too_large = status == StatusCode::OK && self.is_beyond_looking(total?);
+        too_large.then(|| refused(format!("{} was not handed on: {BEYOND_LOOKING}", self.target.url)))
+    }
+
+    /// Whether so many bytes are more than may be stored of what has to be looked at as a whole.
+    fn is_beyond_looking(&self, size: u64) -> bool {
+        self.ruling.contents.is_some() && size > self.route.limits.object
+    }
+
+    /// Why no more of a body is taken than this.
+    pub(super) fn is_too_much(&self, size: u64) -> Option<&'static str> {
+        if size > self.ruling.most() {
+            return Some("no index is larger than 1 GiB");
+        }
+        self.is_beyond_looking(size).then_some(BEYOND_LOOKING)
     }
 
     /// Whether the answer to a question about a stored success is a failure that does not say for
@@ -178,4 +194,10 @@ pub(crate) async fn follow_from(
 fn trip<'a>(cache: &'a Cache, ask: &'a Ask, spare: bool) -> Trip<'a> {
     let (method, target, route, wire) = (&Method::GET, &ask.target, &ask.route, ask.wire.clone());
     Trip { cache, method, target, route, wire, spare }
+}
+
+/// After an error, the request would be passed on, and this body with it.
+fn refused(message: String) -> Trouble {
+    let status = StatusCode::BAD_GATEWAY.as_u16();
+    Trouble { failure: Failure::Unreachable, status, message, pause: None }
 }

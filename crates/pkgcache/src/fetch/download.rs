@@ -359,8 +359,8 @@ impl<'a> Download<'a> {
         if self.growing.total.is_some_and(|total| size > total) {
             return Err(Broken::TooLarge("it is larger than announced"));
         }
-        if size > self.ask.ruling.most() {
-            return Err(Broken::TooLarge("no index is larger than 1 GiB"));
+        if let Some(why) = self.ask.is_too_much(size) {
+            return Err(Broken::TooLarge(why));
         }
         if size > self.ask.route.limits.object && matches!(self.sink, Sink::File(_)) {
             self.spill();

@@ -133,8 +133,12 @@ async fn settle(
         cache.outside.warning(&trouble.message);
         return flight.reach(Stage::Failed(Arc::new(trouble)));
     }
+    if let Some(trouble) = ask.beyond_looking(status, total) {
+        cache.outside.warning(&trouble.message);
+        return flight.reach(Stage::Failed(Arc::new(trouble)));
+    }
     // What has to be compared goes through here however large it is: past the store, then.
-    let fits = ask.ruling.expected.is_some() || total.is_none_or(|it| it <= ask.route.limits.object);
+    let fits = ask.ruling.is_strict() || total.is_none_or(|it| it <= ask.route.limits.object);
     let storable = ask.is_storable(status, response.headers(), times) && fits;
     if !storable {
         return flight.pass(response);

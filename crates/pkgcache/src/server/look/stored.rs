@@ -90,8 +90,8 @@ impl Found {
         sum.bytes = sum.bytes.saturating_add(bytes);
         let class = self.class(summary);
         let is_index = matches!(class, Some((_, Class::Index | Class::SubIndex | Class::Tag)));
-        // An index has no checksum anywhere, but for a signature.
-        let is_unverified = summary.level == Level::None && !is_index;
+        // An index has no checksum anywhere, but for a signature; and what is not there, none.
+        let is_unverified = summary.level == Level::None && !is_index && !summary.absent;
         if is_unverified {
             self.unverified_count += 1;
             let sum = self.ecosystems.entry(summary.ecosystem.to_owned()).or_default();

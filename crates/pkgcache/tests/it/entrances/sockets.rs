@@ -150,8 +150,7 @@ fn a_service_manager_gives_the_sockets_and_is_told_what_the_server_does() {
 /// The file of a service that systemd reads.
 #[test]
 fn systemd_takes_the_unit_files() {
-    let systemd = Command::new("systemd-analyze").arg("--version").output();
-    if !systemd.is_ok_and(|ran| ran.status.success()) {
+    if !have(&[Part::SystemdAnalyze]) {
         return;
     }
     let session = session();

@@ -19,6 +19,7 @@ fn origin() -> Origin {
             "/private" if request.header("authorization").is_none() => {
                 stream.write_all(&answer(401, "", b""))
             }
+            "/gone" => stream.write_all(&answer(404, FRESH, b"")),
             "/down" => stream.write_all(&answer(500, "", b"")),
             "/pkg" => stream.write_all(&answer(
                 200,
@@ -55,6 +56,9 @@ fn what_is_stored_fetched_and_refused_is_told() {
     proxy.get("/files/a?token=secret");
     proxy.ask("GET", "/files/private", "authorization: Basic eDp5");
     proxy.settled_for("/files/private", "authorization: Basic eDp5");
+    // What is not there, nobody can vouch for.
+    proxy.get("/files/gone");
+    proxy.settled("/files/gone");
     proxy.raw(b"CONNECT 127.0.0.1:9 HTTP/1.1\r\nhost: 127.0.0.1:9\r\n\r\n");
     let mut slow = proxy.connect();
     slow.write_all(b"GET /files/slow HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
@@ -70,7 +74,7 @@ fn what_is_stored_fetched_and_refused_is_told() {
     let text = found.to_string();
     assert!(!text.contains("secret") && !text.contains("/private"), "{text}");
     let stored = &found["stored"];
-    assert_eq!((&stored["ecosystems"][0]["urls"], &stored["unverified"]), (&json!(2), &json!(2)), "{stored}");
+    assert_eq!((&stored["ecosystems"][0]["urls"], &stored["unverified"]), (&json!(3), &json!(2)), "{stored}");
     assert_eq!(stored["unverified_urls"], json!([format!("{}/a", origin.url())]));
     let refused = &found["refused"];
     assert!(refused["latest"][0].as_str().unwrap().contains("tunnels to `127.0.0.1:9`"), "{refused}");
@@ -85,7 +89,7 @@ fn what_is_stored_fetched_and_refused_is_told() {
     let command = proxy.command(&["status", "--url", &format!("http://{}", proxy.authority())]);
     let text = command.stdout();
     for part in [
-        " hits, 2 misses",
+        " hits, 3 misses",
         "generic",
         "fetched now (1):",
         "/slow (4B of 1.00kB)",

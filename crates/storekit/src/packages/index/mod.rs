@@ -31,7 +31,7 @@ pub use update::{Looked, Looking, Update};
 /// The file's name in the store.
 const FILE: &str = ".packages";
 /// How it begins; another version is not read, and written anew.
-const BEGIN: &[u8] = b"# packages 1\n";
+const BEGIN: &[u8] = b"# packages 2\n";
 /// How it ends.
 const END: &[u8] = b"# end\n";
 /// The place and length of the directory, and its digest.

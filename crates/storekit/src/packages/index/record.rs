@@ -24,6 +24,8 @@ pub struct Summary<'a> {
     pub architecture: Option<&'a str>,
     /// Who vouches for the newest response.
     pub level: Level,
+    /// Whether the newest response says that there is no such file, or another error.
+    pub absent: bool,
     /// The bodies that it names, sorted, each once.
     pub bodies: Vec<Digest>,
 }
@@ -32,6 +34,7 @@ impl<'a> Summary<'a> {
     /// Of an entry that was read.
     #[must_use]
     pub fn of(entry: &'a PackageEntry) -> Self {
+        let newest = entry.responses.first();
         Self {
             ecosystem: &entry.key.ecosystem,
             source: &entry.key.source,
@@ -40,7 +43,8 @@ impl<'a> Summary<'a> {
             name: entry.name.as_deref(),
             version: entry.package_version.as_deref(),
             architecture: entry.architecture.as_deref(),
-            level: entry.responses.first().map_or(Level::None, |newest| newest.level),
+            level: newest.map_or(Level::None, |newest| newest.level),
+            absent: newest.is_some_and(|newest| newest.status >= 400),
             bodies: entry.bodies(),
         }
     }
@@ -52,7 +56,13 @@ impl<'a> Summary<'a> {
         }
         let texts = [self.name, self.version, self.architecture];
         let known = texts.map(|text| u8::from(text.is_some()));
-        to.push(known[0] | known[1] << 1 | known[2] << 2 | u8::from(self.scope.is_some()) << 3);
+        to.push(
+            known[0]
+                | known[1] << 1
+                | known[2] << 2
+                | u8::from(self.scope.is_some()) << 3
+                | u8::from(self.absent) << 4,
+        );
         texts.iter().flatten().for_each(|text| put_text(to, text));
         to.extend(self.scope.iter().flat_map(|scope| *scope.bytes()));
         to.push(self.level as u8);
@@ -69,12 +79,13 @@ impl<'a> Summary<'a> {
             *text = Some(take_text(from)?);
         }
         let scope = if known & 8 == 0 { None } else { Some(take_digest(from)?) };
+        let absent = known & 16 != 0;
         let level = Level::ALL.get(usize::from(*take(from, 1)?.first()?)).copied()?;
         let count = usize::try_from(take_number(from)?).ok()?;
         let mut bodies = take(from, count.checked_mul(32)?)?;
         let bodies = std::iter::from_fn(|| take_digest(&mut bodies)).collect();
         let [name, version, architecture] = texts;
-        Some(Self { ecosystem, source, url, scope, name, version, architecture, level, bodies })
+        Some(Self { ecosystem, source, url, scope, name, version, architecture, level, absent, bodies })
     }
 }
 
@@ -184,6 +195,7 @@ mod tests {
             version: None,
             architecture: Some("amd64"),
             level: Level::Signed,
+            absent: true,
             bodies: vec![Digest::of(b"1"), Digest::of(b"2")],
         };
         let mut bytes = Vec::new();

@@ -190,7 +190,7 @@ fn another_version_counts_as_none() {
     survey(&store);
     let path = store.packages().index_path();
     let mut bytes = fs::read(&path).unwrap();
-    bytes[BEGIN.len() - 2] = b'2';
+    bytes[BEGIN.len() - 2] = b'1';
     fs::write(&path, bytes).unwrap();
     assert_eq!([survey(&store), survey(&store)], [0, 1100]);
     fs::remove_file(&path).unwrap();
