@@ -258,11 +258,11 @@ enum Job {
     /// Fetch what lock files name, so that clients install it with the upstreams gone
     ///
     /// Reads Cargo.lock, package-lock.json, pnpm-lock.yaml, yarn.lock (1 and later), requirements
-    /// with pinned versions, uv.lock, pylock.toml, poetry.lock, pdm.lock, a list of images
-    /// (images.txt), a list of packages for apt (apt.txt, with all that they depend on), and bills
-    /// of materials (`CycloneDX`, SPDX 2). Each is asked for as its client would ask,
-    /// from the upstreams that `serve` would have, and compared with the lock file's checksum. What
-    /// is here already is not fetched again, so a run that was stopped goes on where it was.
+    /// with pinned versions, uv.lock, pylock.toml, poetry.lock, pdm.lock, go.sum, a list of
+    /// images (images.txt), a list of packages for apt (apt.txt, with all that they depend on), and
+    /// bills of materials (`CycloneDX`, SPDX 2). Each is asked for as its client would
+    /// ask, from the upstreams that `serve` would have, and compared with the lock file's checksum.
+    /// What is here already is not fetched again, so a run that was stopped goes on where it was.
     ///
     /// Prints what could not be had, and why; exits 1 then.
     Warm(Box<ListArgs>),
@@ -344,7 +344,7 @@ enum Job {
 #[derive(Args)]
 struct Filter {
     /// Only what this kind of client asked for: `apt`, `dnf`, `python`, `npm`, `cargo`, `oci`,
-    /// `huggingface`, `generic`
+    /// `ollama`, `huggingface`, `go`, `apk`, `generic`
     #[arg(long, value_name = "ECOSYSTEM")]
     ecosystem: Option<String>,
     /// Only files of the package with this name

@@ -61,6 +61,13 @@ fn a_kind_of_client_that_there_is_not_is_named_with_those_that_there_are() {
     // It is wrapped where it stands.
     let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(said.contains(text) && said.contains("`oci`") && !said.contains("variant"), "{said}");
+    let kinds: Vec<_> = said.rsplit("there are ").next().unwrap().split('`').skip(1).step_by(2).collect();
+    assert!(kinds.len() > 10, "{said}");
+    for command in ["ls --help", "export --help"] {
+        let help = session.run(command).ok().stdout();
+        let lacks: Vec<_> = kinds.iter().filter(|kind| !help.contains(&format!("`{kind}`"))).collect();
+        assert!(lacks.is_empty(), "{command} does not name {lacks:?}");
+    }
 }
 
 /// The command finds nothing and says so, on stderr and unless it is to be quiet.
