@@ -547,16 +547,14 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
         Job::Replay(args) => {
             let config = configured(args.led.serve.options()?)?;
             let users = process::keep_to_ourselves();
-            replay::replay(args, config, &environment, (&Store::open(&store)?, users), cli.common.quiet)?
+            let store = Store::open_or_create(&store)?;
+            replay::replay(args, config, &environment, (&store, users), cli.common.quiet)?
         }
         Job::Warm(args) | Job::Check(args) => {
             let what = if matches!(cli.job, Job::Warm(_)) { What::Warm } else { What::Check };
             let config = configured(args.upstreams.options()?)?;
             process::keep_to_ourselves();
-            let store = match what {
-                What::Warm => Store::open_or_create(&store)?,
-                What::Check => Store::open(&store)?,
-            };
+            let store = Store::open_or_create(&store)?;
             warm::run(what, args, config, &environment, store, &mut console)?
         }
         Job::Serve(args) => {
