@@ -21,6 +21,7 @@ pub mod moto;
 pub mod mount;
 pub mod parts;
 pub mod process;
+mod quiet;
 pub mod ran;
 pub mod rclone;
 pub mod reviewed;

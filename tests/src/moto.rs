@@ -2,10 +2,10 @@
 //! Amazon's does, and looks at no signature.
 
 use std::io::Write;
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use crate::{http, parts, until};
+use crate::quiet::QuietServer;
+use crate::{http, parts};
 
 /// The one bucket.
 const BUCKET: &str = "larder";
@@ -13,47 +13,36 @@ const BUCKET: &str = "larder";
 /// A running `moto_server`, killed when dropped. It keeps everything in memory.
 #[derive(Debug)]
 pub struct Moto {
-    child: Child,
-    host: String,
+    server: QuietServer,
 }
 
 impl Moto {
     /// Starts one with its bucket, and waits until it answers.
     #[must_use]
     pub fn start() -> Self {
-        let host = http::free_address().to_string();
-        let (address, port) = host.split_once(':').expect("a port");
-        let mut command = Command::new(parts::installed(parts::MOTO));
-        command.args(["-H", address, "-p", port]);
-        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = quiet.spawn().expect("moto_server");
-        let server = Self { child, host };
-        // It tells nobody when it is ready.
-        until("the object store answers", || TcpStream::connect(&server.host).is_ok());
-        let mut stream = http::connect(&server.host);
-        let head = format!("PUT /{BUCKET} HTTP/1.1\r\nhost: {}\r\ncontent-length: 0\r\n\r\n", server.host);
+        let server = QuietServer::start(|host| {
+            let (address, port) = host.split_once(':').expect("a port");
+            let mut command = Command::new(parts::installed(parts::MOTO));
+            command.args(["-H", address, "-p", port]);
+            command
+        });
+        let mut stream = http::connect(server.host());
+        let head = format!("PUT /{BUCKET} HTTP/1.1\r\nhost: {}\r\ncontent-length: 0\r\n\r\n", server.host());
         stream.write_all(head.as_bytes()).expect("a request");
         let answer = http::Answer::read(&mut std::io::BufReader::new(stream), "PUT");
         assert_eq!(answer.status, 200, "{answer:?}");
-        server
+        Self { server }
     }
 
     /// Its address and port.
     #[must_use]
     pub fn host(&self) -> &str {
-        &self.host
+        self.server.host()
     }
 
     /// The bucket's URL.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}/{BUCKET}", self.host)
-    }
-}
-
-impl Drop for Moto {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        format!("http://{}/{BUCKET}", self.host())
     }
 }

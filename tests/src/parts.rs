@@ -70,8 +70,12 @@ pub enum Part {
     Nginx,
     /// openssl, for certificates.
     Openssl,
+    /// The client of `GnuTLS`.
+    Gnutls,
     /// Go's own command.
     Go,
+    /// rustup, and a toolchain that it installed.
+    Rustup,
     /// OpenSSH's agent, and what makes keys for it.
     Ssh,
     /// strace, and the right to trace a process of one's own.
@@ -242,6 +246,14 @@ pub fn on_path(program: &str) -> Option<Utf8PathBuf> {
     tools::path().split(':').map(|folder| Utf8PathBuf::from(folder).join(program)).find(|path| path.is_file())
 }
 
+/// rustup, where it puts itself.
+#[must_use]
+pub fn rustup() -> Option<Utf8PathBuf> {
+    let home = env::var("CARGO_HOME").or_else(|_| env::var("HOME").map(|home| format!("{home}/.cargo")));
+    let own = Utf8PathBuf::from(home.ok()?).join("bin/rustup");
+    Some(own).filter(|path| path.is_file()).or_else(|| on_path("rustup"))
+}
+
 /// What was found out already, of this process.
 static FOUND: Mutex<BTreeMap<Part, bool>> = Mutex::new(BTreeMap::new());
 
@@ -279,7 +291,9 @@ impl Part {
             Self::Curl => succeeds("curl", &["--version"]),
             Self::Nginx => succeeds("nginx", &["-v"]),
             Self::Openssl => succeeds("openssl", &["version"]),
+            Self::Gnutls => succeeds("gnutls-cli", &["--version"]),
             Self::Go => succeeds("go", &["version"]),
+            Self::Rustup => rustup().is_some(),
             Self::Ssh => ["ssh-agent", "ssh-add", "ssh-keygen"].iter().all(|name| on_path(name).is_some()),
             Self::Strace => succeeds("strace", &["-o", "/dev/null", "true"]),
             Self::CacheTests => !cache_tests().is_empty(),
@@ -338,7 +352,9 @@ impl fmt::Display for Part {
             Self::HuggingFace => "the Python package `huggingface_hub`, as `.ci/run` installs it",
             Self::Nginx => "`nginx`",
             Self::Openssl => "`openssl`",
+            Self::Gnutls => "`gnutls-cli`",
             Self::Go => "`go`",
+            Self::Rustup => "`rustup`",
             Self::Ssh => "OpenSSH's `ssh-agent`, `ssh-add` and `ssh-keygen`",
             Self::Strace => "`strace`, with the right to trace",
             Self::CacheTests => "the npm package `http-cache-tests`, as `.ci/run` installs it",

@@ -3,12 +3,11 @@
 //! Limit: what changes in the folder by other means is seen by the next one that is started on it.
 
 use std::fs;
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::{http, until};
+use crate::quiet::QuietServer;
 
 /// The account that may do everything.
 pub const ACCESS_KEY: &str = "LARDERTEST";
@@ -20,8 +19,7 @@ const BUCKET: &str = "larder";
 /// A running `rclone serve s3`, killed when dropped.
 #[derive(Debug)]
 pub struct Rclone {
-    child: Child,
-    host: String,
+    server: QuietServer,
     folder: Utf8PathBuf,
 }
 
@@ -35,42 +33,32 @@ impl Rclone {
     /// The same, with more flags.
     #[must_use]
     pub fn start_with(folder: &Utf8Path, flags: &[&str]) -> Self {
-        let host = http::free_address().to_string();
         fs::create_dir_all(folder.join(BUCKET)).expect("a folder");
-        let mut command = Command::new("rclone");
-        command.args(["--config", "/dev/null", "serve", "s3", "--addr", &host]).args(flags);
-        command.args(["--auth-key", &format!("{ACCESS_KEY},{SECRET_KEY}"), folder.as_str()]);
-        command.env("PATH", crate::tools::path());
-        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = quiet.spawn().expect("rclone");
-        let server = Self { child, host, folder: folder.to_owned() };
-        // It tells nobody when it is ready.
-        until("the object store answers", || TcpStream::connect(&server.host).is_ok());
-        server
+        let server = QuietServer::start(|host| {
+            let mut command = Command::new("rclone");
+            command.args(["--config", "/dev/null", "serve", "s3", "--addr", host]).args(flags);
+            command.args(["--auth-key", &format!("{ACCESS_KEY},{SECRET_KEY}"), folder.as_str()]);
+            command.env("PATH", crate::tools::path());
+            command
+        });
+        Self { server, folder: folder.to_owned() }
     }
 
     /// Its address and port.
     #[must_use]
     pub fn host(&self) -> &str {
-        &self.host
+        self.server.host()
     }
 
     /// The bucket's URL.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}/{BUCKET}", self.host)
+        format!("http://{}/{BUCKET}", self.host())
     }
 
     /// Where an object of the bucket is on disk.
     #[must_use]
     pub fn object(&self, name: &str) -> Utf8PathBuf {
         self.folder.join(BUCKET).join(name)
-    }
-}
-
-impl Drop for Rclone {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use camino::Utf8Path;
 use storekit::error::At;
+use storekit::packages::seen::FirstSeen;
 use storekit::{Digest, Key, Result};
 
 /// What a path below the store's folder is, by its name alone.
@@ -31,6 +32,8 @@ pub enum Place {
     Context,
     /// A file that says what happened.
     Events,
+    /// A file that says when versions of a package were first seen.
+    FirstSeen,
     /// A file that is not finished.
     Unfinished,
     /// Something in the folder of this name in the trash, or that folder.
@@ -54,6 +57,7 @@ impl Place {
             ["packages", "entries", _, _, name] if name.strip_suffix(".toml").is_some() => Self::Package,
             ["contexts", _, ..] => Self::Context,
             ["events", _, ..] | ["packages", "uses", _] => Self::Events,
+            ["packages", "seen", ref below @ ..] if FirstSeen::is_note(below) => Self::FirstSeen,
             ["trash", name, ..] => Self::Trash(name.to_owned()),
             _ => Self::Other,
         }
@@ -274,6 +278,7 @@ mod tests {
         check("packages/entries/a.example/2d/.tmp-x.toml", &Place::Unfinished);
         check("contexts/a", &Place::Context);
         check("events/x", &Place::Events);
+        check(&format!("packages/seen/go/2d/{}", digest.hex()), &Place::FirstSeen);
         check("trash/b", &Place::Trash("b".into()));
         let wrong =
             ["images/blobs/sha256/x", "images/keys/-", "images/keys/a/b", "packages/entries/a/x.toml"];

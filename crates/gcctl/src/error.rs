@@ -135,6 +135,13 @@ pub enum Error {
         help("nothing was removed for it; `--force` deletes them; `gcctl plan` shows what would go")
     )]
     ExtraTooMuch { path: Utf8PathBuf, lost: String },
+    /// A filter of packages where others are listed.
+    #[error("`--ecosystem` is for packages: what `ls {what}` lists has no ecosystem")]
+    #[diagnostic(code(gcctl::not_of_packages), help("`gcctl ls --ecosystem NAME` lists packages"))]
+    NotOfPackages {
+        /// What is listed.
+        what: String,
+    },
     /// A report as JSON.
     #[error("`report` writes a page of HTML, and knows no `--json`")]
     #[diagnostic(
@@ -144,7 +151,12 @@ pub enum Error {
     NoJson,
     /// A list of another place that cannot be understood.
     #[error("line {line} of the list cannot be understood: {reason}")]
-    #[diagnostic(code(gcctl::bad_listing), help("`imgtar ls --tier PLACE --json` prints what is read here"))]
+    #[diagnostic(
+        code(gcctl::bad_listing),
+        help(
+            "nothing is planned, for it is not known what that image needs; `imgtar ls --tier PLACE --json` of the same version prints what is read here"
+        )
+    )]
     BadListing {
         /// Which line, from 1.
         line: usize,

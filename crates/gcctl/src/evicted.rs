@@ -13,12 +13,14 @@ use jiff::Timestamp;
 use storekit::files::replace::{self, Durability};
 use storekit::{PackageKey, Store};
 
-use crate::limits::Why;
+use crate::limits::{Limits, Why};
 use crate::plan::Plan;
 
 /// The file in the store. Derived and local: it may go at any time.
 const FILE: &str = ".evicted";
 const BEGIN: &str = "# evicted 1\n";
+/// Before the name of a limit that an option of one run said.
+const ONCE: &str = "once:";
 /// Of the packages that one run removes, no more are noted, evenly spread over them.
 const A_RUN: usize = 2048;
 /// No more are noted in all, in lines; the oldest go.
@@ -27,9 +29,15 @@ const CAP: u64 = 8 << 20;
 /// What was removed longer ago says nothing, in minutes: seven days.
 const WINDOW: i64 = 7 * 24 * 60;
 
-/// Whether what went for this went because somebody named it, and not for a limit.
+/// Whether what went for this went because somebody named it, or for an option of one run, and not
+/// for a limit that stands.
 pub(crate) fn is_by_hand(limit: &str) -> bool {
-    [Why::Named, Why::Clean].iter().any(|why| why.name() == limit)
+    limit.starts_with(ONCE) || [Why::Named, Why::Clean].iter().any(|why| why.name() == limit)
+}
+
+/// The limit for which something went, as it is noted.
+pub(crate) fn noted(why: Why, limits: &Limits) -> String {
+    if limits.is_once(why) { format!("{ONCE}{why}") } else { why.to_string() }
 }
 
 /// For each image that the plan removes, by its place, the limit that would have kept it: bytes,
@@ -182,7 +190,7 @@ pub(crate) fn note(store: &Store, plan: &Plan, went: &[usize], now: Timestamp) {
     }
     let (mut lines, needed) = (lines(store, now), needed_of_packages(plan));
     for place in went.iter().step_by(went.len().div_ceil(A_RUN)) {
-        let package = plan.packages.get(*place).filter(|it| !is_by_hand(&it.why.name()));
+        let package = plan.packages.get(*place).filter(|it| !is_by_hand(&noted(it.why, &plan.limits)));
         let Some(package) = package else { continue };
         let PackageKey { ecosystem, source, url, scope } = package.package.key();
         let entry = PackageKey::new(&ecosystem, &source, url, scope).path();

@@ -5,10 +5,12 @@
 //! fetched"). A base that is not stored is not held; one that is stored is not built again, so what
 //! it was built from is not looked at.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 
 use globset::GlobMatcher;
 use jiff::Timestamp;
+use storekit::image_name::spellings;
 use storekit::{Digest, Entry, Fetched, Images, Key, PackageKey, Pin, Pins, Remark, Standing};
 
 use crate::error::Result;
@@ -115,6 +117,12 @@ impl Holds {
     pub(crate) fn damaged(&self, key: &Key, entry: Option<&Entry>) -> bool {
         let is_like = entry.map_or(!self.patterns.is_empty(), |entry| is_like(&self.patterns, key, entry));
         self.keys.contains(key) || is_like || !self.digests.is_empty()
+    }
+
+    /// Whether the key itself is pinned, or needed by its name.
+    #[must_use]
+    pub(crate) fn has_key(&self, key: &Key) -> bool {
+        self.keys.contains(key)
     }
 
     /// Adds what the manifest of a key's inputs says that it stands on.
@@ -236,7 +244,7 @@ pub(crate) fn patterns_on(images: &Images, key: &Key, now: Timestamp) -> Result<
     let mut found = Vec::new();
     for (text, pin) in images.all_pins()?.patterns {
         let one = Pins { patterns: [(text.clone(), pin)].into(), ..Pins::default() };
-        found.extend(Patterns::of(&one, now, false).hold(names.iter().map(String::as_str)).then_some(text));
+        found.extend(Patterns::of(&one, now, false).hold(names.iter()).then_some(text));
     }
     Ok(found)
 }
@@ -244,7 +252,7 @@ pub(crate) fn patterns_on(images: &Images, key: &Key, now: Timestamp) -> Result<
 /// All by which patterns know the image of an entry.
 pub(crate) fn names_of(key: &Key, entry: &Entry) -> Vec<String> {
     let own = entry.origin.image.iter().map(Remark::as_str);
-    own.chain(entry.names.iter().map(String::as_str)).chain([key.as_str()]).map(str::to_owned).collect()
+    all_names(own, &entry.names, key).map(Cow::into_owned).collect()
 }
 
 fn ends(pin: &Pin) -> String {
@@ -252,9 +260,18 @@ fn ends(pin: &Pin) -> String {
 }
 
 /// All by which patterns know an image.
-fn names(image: &Image) -> impl Iterator<Item = &str> {
-    let own = image.origin.image.iter().map(Remark::as_str);
-    own.chain(image.names.iter().map(String::as_str)).chain([image.key.as_str()])
+fn names(image: &Image) -> impl Iterator<Item = Cow<'_, str>> {
+    all_names(image.origin.image.iter().map(Remark::as_str), &image.names, &image.key)
+}
+
+/// Its own name, all spellings of those that a load restores, its key.
+fn all_names<'a>(
+    own: impl Iterator<Item = &'a str>,
+    names: &'a [String],
+    key: &'a Key,
+) -> impl Iterator<Item = Cow<'a, str>> {
+    let names = names.iter().flat_map(|name| spellings(name));
+    own.map(Cow::Borrowed).chain(names).chain([Cow::Borrowed(key.as_str())])
 }
 
 /// What is kept beside an entry; `None` where that cannot be read, so that it may name anything.
@@ -292,15 +309,14 @@ impl Patterns {
         self.all.is_empty() && !self.holds_all
     }
 
-    fn hold<'a>(&self, mut names: impl Iterator<Item = &'a str>) -> bool {
-        self.holds_all || names.any(|name| self.all.iter().any(|pattern| pattern.is_match(name)))
+    fn hold(&self, mut names: impl Iterator<Item = impl AsRef<str>>) -> bool {
+        self.holds_all || names.any(|name| self.all.iter().any(|pattern| pattern.is_match(name.as_ref())))
     }
 }
 
 fn is_like(patterns: &Patterns, key: &Key, entry: &Entry) -> bool {
     let own = entry.origin.image.iter().map(Remark::as_str);
-    let names = own.chain(entry.names.iter().map(String::as_str));
-    patterns.hold(names.chain([key.as_str()]))
+    patterns.hold(all_names(own, &entry.names, key))
 }
 
 #[cfg(test)]

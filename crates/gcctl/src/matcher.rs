@@ -1,6 +1,10 @@
 //! Which images and packages a limit of some things is about.
 
+use std::borrow::Cow;
+
 use globset::GlobMatcher;
+use storekit::Remark;
+use storekit::image_name::{spellings, without_tag};
 use toolkit::tables::{Kind, Selector};
 
 use crate::limits::scoped::pattern;
@@ -31,10 +35,10 @@ impl<'a> Matcher<'a> {
         Self { of, names: of.name.as_ref().map_or(Named::Any, like) }
     }
 
-    fn is_named<'n>(&self, mut names: impl Iterator<Item = &'n str>) -> bool {
+    fn is_named(&self, name: &str) -> bool {
         match &self.names {
             Named::Any => true,
-            Named::Like(pattern) => names.any(|name| pattern.is_match(name)),
+            Named::Like(pattern) => pattern.is_match(name),
             Named::None => false,
         }
     }
@@ -45,14 +49,15 @@ impl<'a> Matcher<'a> {
         self.of.kind != Kind::Packages
     }
 
-    /// Whether the image is meant: by its name in larder.toml, a name that a load restores, with
-    /// its tag or without, or its key.
+    /// Whether the image is meant: by its name in larder.toml, a name that a load restores, in each
+    /// of its spellings, with its tag or without, or its key.
     #[must_use]
     pub fn takes_image(&self, image: &Image) -> bool {
         let kind = if image.is_disk { Kind::Disks } else { Kind::Images };
-        let full = image.names.iter().map(String::as_str);
-        let names = image.all_names().chain(full).chain([image.key.as_str()]);
-        self.of.kind == kind && self.is_named(names)
+        let mut own = image.origin.image.iter().map(Remark::as_str).chain([image.key.as_str()]);
+        let mut names = image.names.iter().flat_map(|name| spellings(name));
+        let is_named = |name: Cow<'_, str>| self.is_named(&name) || self.is_named(without_tag(&name));
+        self.of.kind == kind && (own.any(|name| self.is_named(name)) || names.any(is_named))
     }
 
     /// Whether the package is meant: by its name, or its URL.
@@ -65,7 +70,7 @@ impl<'a> Matcher<'a> {
         // Its words are read only where they matter.
         matches!(self.names, Named::Any) || {
             let words = package.words();
-            self.is_named(words.name.into_iter().chain([words.url]))
+            words.name.into_iter().chain([words.url]).any(|name| self.is_named(name))
         }
     }
 }

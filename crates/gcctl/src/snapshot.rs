@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use storekit::image_name::without_tag;
+use storekit::image_name::{familiar, without_tag};
 use storekit::{Digest, Key, Origin, Referrers, trash};
 
 pub use crate::holders::Holders;
@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub contexts: u64,
     /// What happened.
     pub events: u64,
+    /// The bytes of the notes of when versions of packages were first seen.
+    pub first_seen: u64,
     /// Unfinished files of writers, living and dead.
     pub unfinished: u64,
     /// The part of `unfinished` that dead writers left behind.
@@ -80,6 +82,8 @@ pub struct Image {
     /// Whether it cannot be told what it needs: its key file, or a document below that, is missing
     /// or damaged. It may need any blob, so it holds them all.
     pub unknown: bool,
+    /// Whether all that it lacks was only not fetched by Git LFS: pointers stand for it.
+    pub unfetched: bool,
     /// The blobs that it needs, those that are there, each once.
     pub blobs: Vec<Digest>,
     /// The bytes of its own files: its key file and what is kept beside it.
@@ -93,8 +97,10 @@ pub struct Removed {
     pub name: String,
     /// Since when it is there.
     pub since: Timestamp,
-    /// What it holds.
+    /// The bytes of the files in it.
     pub bytes: u64,
+    /// Those of itself and the folders in it.
+    pub folders: u64,
 }
 
 /// What a store occupies, by kind. The parts add up to the store's folder exactly.
@@ -119,10 +125,14 @@ pub struct Usage {
     pub trash: u64,
     /// What was set aside because its bytes are not what they should be; goes as the trash does.
     pub damaged: u64,
+    /// Of these two, the folders that it lies in.
+    pub trash_folders: u64,
     /// What hashctx remembers of folders.
     pub contexts: u64,
     /// What happened.
     pub events: u64,
+    /// When versions of packages were first seen.
+    pub first_seen: u64,
     /// Everything else: index, pins, folders, files with several names, what is not the store's.
     pub other: u64,
 }
@@ -135,16 +145,17 @@ impl Image {
     }
 
     /// By what it is one of several: its name in larder.toml, else the first that a load restores,
-    /// without the tag; `None` for one that has neither.
+    /// as docker shows it and without the tag; `None` for one that has neither.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.all_names().next()
     }
 
-    /// All such names: that in larder.toml, and those that a load restores, without their tags.
+    /// All such names: that in larder.toml, and those that a load restores, as docker shows them
+    /// and without their tags.
     pub fn all_names(&self) -> impl Iterator<Item = &str> {
         let own = self.origin.image.iter().map(storekit::Remark::as_str);
-        own.chain(self.names.iter().map(|name| without_tag(name)))
+        own.chain(self.names.iter().map(|name| familiar(without_tag(name))))
     }
 }
 
@@ -156,18 +167,25 @@ pub fn called<'a>(origin: &'a Origin, names: &'a [String]) -> Option<&'a str> {
 }
 
 impl Usage {
-    /// What collection governs: all but `contexts`, `events` and `other`.
+    /// What collection governs, and limits are about: all but folders, `contexts`, `events`,
+    /// `first_seen` and `other`.
     #[must_use]
     pub fn governed(&self) -> u64 {
         let packages = self.packages + self.packages_shared + self.packages_unneeded;
         let images = self.unique + self.shared + self.unreferenced;
-        images + packages + self.unfinished + self.trash + self.damaged
+        images + packages + self.unfinished + self.removed()
+    }
+
+    /// The files in the trash, damaged ones too.
+    #[must_use]
+    pub fn removed(&self) -> u64 {
+        self.trash + self.damaged - self.trash_folders
     }
 
     /// All bytes below the store's folder.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.governed() + self.contexts + self.events + self.other
+        self.governed() + self.trash_folders + self.contexts + self.events + self.first_seen + self.other
     }
 }
 
@@ -270,7 +288,7 @@ impl Snapshot {
 
     fn trash_bytes(&self, damaged: bool) -> u64 {
         let removed = self.trash.iter().filter(|removed| trash::is_damaged(&removed.name) == damaged);
-        removed.map(|removed| removed.bytes).sum()
+        removed.map(|removed| removed.bytes + removed.folders).sum()
     }
 
     /// What the store occupies, by kind.
@@ -288,12 +306,14 @@ impl Snapshot {
             packages_unneeded,
             contexts: self.contexts,
             events: self.events,
+            first_seen: self.first_seen,
             unique,
             shared: all - unique - unreferenced,
             unreferenced,
             unfinished: self.unfinished,
             trash: self.trash_bytes(false),
             damaged: self.trash_bytes(true),
+            trash_folders: self.trash.iter().map(|removed| removed.folders).sum(),
             other: self.other,
         }
     }

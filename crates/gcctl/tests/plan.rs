@@ -63,6 +63,7 @@ fn image(text: &str) -> (Image, Vec<(Digest, u64)>) {
         subject,
         incomplete: false,
         unknown: false,
+        unfetched: false,
         blobs: blobs.iter().map(|(digest, _)| *digest).collect(),
         files: 1,
     };
@@ -385,6 +386,7 @@ fn with_trash(trash: &[(&str, i64, u64)]) -> Snapshot {
         name: (*name).to_owned(),
         since: hours(*age),
         bytes: *bytes,
+        folders: 0,
     };
     Snapshot { trash: trash.iter().map(removed).collect(), ..store(&THREE) }
 }

@@ -73,6 +73,7 @@ fn image(random: &mut Random, number: u64, snapshot: &mut Snapshot) -> Image {
         subject: subject.filter(|subject| *subject != own),
         incomplete: false,
         unknown: false,
+        unfetched: false,
         blobs,
         files: 1 + random.below(3),
     }
@@ -112,7 +113,7 @@ fn store(seed: u64) -> Snapshot {
     snapshot.blobs.extend(random.one_in(3).then(|| (digest("idle"), 9)));
     if random.one_in(3) {
         let (name, since) = ("20260601T000000.000000Z-1".to_owned(), hours(random.below(48)));
-        snapshot.trash.push(Removed { name, since, bytes: random.below(90) });
+        snapshot.trash.push(Removed { name, since, bytes: random.below(90), folders: 0 });
     }
     snapshot
 }
@@ -204,7 +205,7 @@ fn carried_out(snapshot: &Snapshot, plan: &Plan) -> Snapshot {
     let (in_trash, freed) = if plan.shred { (0, plan.bytes()) } else { (plan.bytes(), 0) };
     if in_trash > 0 {
         let (name, since) = ("20260615T120000.000000Z-1".to_owned(), now());
-        after.trash.push(Removed { name, since, bytes: in_trash });
+        after.trash.push(Removed { name, since, bytes: in_trash, folders: 0 });
     }
     let emptied: u64 = plan.trash.iter().map(|emptied| emptied.bytes).sum();
     after.free += freed + emptied + plan.package_bytes();

@@ -10,7 +10,6 @@ pub mod compose;
 pub mod config;
 mod depot;
 pub mod disk;
-pub mod engine;
 pub mod init;
 pub mod list;
 pub mod lock;

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Uri};
 use jiff::Timestamp;
 use storekit::{Digest, PackageKey, Store};
 
+use crate::authority::leaves::Leaves;
 use crate::config::Config;
 use crate::config::changes::Changes;
 use crate::config::target::{self, Target};
@@ -57,6 +58,8 @@ pub(crate) struct Cache {
     pub(crate) remote: Option<Arc<Remote>>,
     /// Which server of several is asked first.
     pub(crate) distrust: Distrust,
+    /// What clients of intercepted servers are shown.
+    pub(crate) leaves: Leaves,
     /// What registries let clients in with.
     pub(crate) tokens: Tokens,
     /// Which places are taken, by clients and at mounts.
@@ -127,6 +130,7 @@ impl Cache {
             upstreams: Upstreams::new(Arc::clone(&outside)),
             remote,
             distrust: Distrust::default(),
+            leaves: Leaves::default(),
             tokens: Tokens::default(),
             crowd: Crowd::default(),
             queues: Queues::default(),

@@ -66,6 +66,62 @@ pub enum Error {
         /// Why it cannot be used.
         reason: String,
     },
+    /// Hosts are to be intercepted, and there is no authority for it.
+    #[error("there is no authority at `{path}`, and hosts are to be intercepted")]
+    #[diagnostic(
+        code(pkgcache::ca::none),
+        help("`pkgcache ca init` makes one; or take the hosts out of `hosts` in [pkgcache.intercept]")
+    )]
+    NoAuthority {
+        /// The file that it would be in.
+        path: Utf8PathBuf,
+    },
+    /// An authority is there already.
+    #[error("there is an authority at `{path}` already")]
+    #[diagnostic(
+        code(pkgcache::ca::there),
+        help("`pkgcache ca print --text` shows it, and `pkgcache ca rotate` puts another in its place")
+    )]
+    AuthorityIsThere { path: Utf8PathBuf },
+    /// An authority that cannot be used.
+    #[error("cannot use the authority at `{path}`: {reason}")]
+    #[diagnostic(
+        code(pkgcache::ca::unusable),
+        help(
+            "its key has to be this user's alone (`chmod 600`); where it is damaged, remove the file, and `pkgcache ca init` makes another"
+        )
+    )]
+    BadAuthority {
+        path: Utf8PathBuf,
+        /// Why it cannot be used.
+        reason: String,
+    },
+    /// A host is to be intercepted for which the authority may not vouch.
+    #[error("the authority at `{path}` may not vouch for `{host}`: it is limited to {permitted}")]
+    #[diagnostic(
+        code(pkgcache::ca::not_permitted),
+        help(
+            "`pkgcache ca rotate` makes one for the hosts that are set now; hand its certificate on before the server takes it up"
+        )
+    )]
+    NotPermitted {
+        path: Utf8PathBuf,
+        /// The host that is to be intercepted.
+        host: String,
+        /// What it is limited to.
+        permitted: String,
+    },
+    /// A host that cannot be intercepted.
+    #[error("`{host}` cannot be intercepted: {reason}")]
+    #[diagnostic(
+        code(pkgcache::ca::not_a_host),
+        help("write a name, as `example.org`, `*.example.org` or `example.org:8443`")
+    )]
+    NotInterceptable {
+        host: String,
+        /// Why not.
+        reason: &'static str,
+    },
     /// Advisories that cannot be read: without them nothing may pass.
     #[error("cannot use the advisories in `{path}`: {reason}")]
     #[diagnostic(

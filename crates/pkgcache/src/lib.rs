@@ -8,6 +8,7 @@
 )]
 
 pub mod archive;
+pub mod authority;
 pub mod builds;
 mod cache;
 pub mod clients;
@@ -37,6 +38,7 @@ mod wire;
 
 pub use config::changes::Changes;
 pub use config::guards::GuardTable;
+pub use config::intercept::{Intercept, InterceptTable};
 pub use config::remote::{RemoteConfig, RemoteSetting, RemoteTable};
 pub use config::settings::Options;
 pub use config::{Config, Listen, Mirror, Sources, Upstream};

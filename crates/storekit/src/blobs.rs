@@ -163,7 +163,7 @@ impl Blobs {
         // then.
         loop {
             let Some(file) = open_regular(&path)? else {
-                if self.trash.restore(&path)? {
+                if self.trash.restore(&path, |place| is_sound(place, &self.trash))? {
                     continue;
                 }
                 return Ok(None);
@@ -276,7 +276,9 @@ impl Blobs {
         Ok(Error::Damaged { digest: *digest, found })
     }
 
-    fn is_pointer(&self, digest: &Digest) -> bool {
+    /// Whether a pointer of Git LFS stands for the blob, which was not fetched.
+    #[must_use]
+    pub fn is_pointer(&self, digest: &Digest) -> bool {
         let bytes = replace::read_capped(&self.path(digest), lfs::POINTER_CAP as u64);
         bytes.is_ok_and(|bytes| bytes.is_some_and(|bytes| lfs::is_pointer(&bytes, digest)))
     }
@@ -391,6 +393,7 @@ impl BlobWriter<'_> {
             let Some(standing) = open_regular(&path)? else { continue };
             if flock(&standing, FlockOperation::NonBlockingLockExclusive).is_err() {
                 if let Some(lease) = self.blobs.lease(&found)? {
+                    staged.discard();
                     return Ok(lease);
                 }
             } else if replace::same_file(&standing, &path) {
@@ -448,5 +451,23 @@ impl Read for VerifiedReader {
             self.check()?;
         }
         Ok(count)
+    }
+}
+
+/// Whether the blob in this file matches the digest in its name, or is not there, or is a pointer
+/// of Git LFS. What is not a blob does.
+///
+/// # Errors
+/// I/O errors.
+pub(crate) fn is_sound(file: &Utf8Path, trash: &Trash) -> Result<bool> {
+    let Some((folder, name)) = file.parent().zip(file.file_name()) else { return Ok(true) };
+    let Some(digest) = Digest::from_hex(name).filter(|_| folder.ends_with("blobs/sha256")) else {
+        return Ok(true);
+    };
+    let blobs = Blobs::new(folder.to_owned(), trash.left_alone(), Durability::Unsynced);
+    match blobs.verify(&digest) {
+        Err(Error::Missing { .. } | Error::NotFetched { .. }) => Ok(true),
+        Err(error) if error.is_corrupt() || error.is_unreadable() => Ok(false),
+        verified => verified.map(|()| true),
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Pure. Limit: what a user's registries.conf says of short names is not looked at.
 
+use std::borrow::Cow;
+
 use crate::reference::{is_component, is_port};
 
 /// The longest name, without its tag, that engines take.
@@ -23,6 +25,21 @@ pub fn is_name(text: &str) -> bool {
 #[must_use]
 pub fn full(name: &str) -> String {
     complete(name, "docker.io/")
+}
+
+/// The name as docker shows it: `app:1` for `docker.io/library/app:1`.
+#[must_use]
+pub fn familiar(name: &str) -> &str {
+    let hub = name.strip_prefix("docker.io/").or_else(|| name.strip_prefix("index.docker.io/"));
+    let short = hub.unwrap_or(name);
+    short.strip_prefix("library/").filter(|rest| !rest.contains('/')).unwrap_or(short)
+}
+
+/// All spellings in which a pattern may mean the name: as it is written, as docker shows it, and in
+/// full.
+pub fn spellings(name: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    let full = is_name(name).then(|| Cow::Owned(full(name)));
+    [Cow::Borrowed(name), Cow::Borrowed(familiar(name))].into_iter().chain(full)
 }
 
 /// A form that two names share where any engine may take them for one: podman knows `app` as
@@ -193,6 +210,26 @@ mod tests {
         }
         let others = ["host:5000/app", "localhost/app", "team/app:1"].map(full);
         assert_eq!(others, ["host:5000/app:latest", "localhost/app:latest", "docker.io/team/app:1"]);
+    }
+
+    #[test]
+    fn a_name_is_spelt_as_docker_shows_it_and_in_full() {
+        let of = |name| spellings(name).map(Cow::into_owned).collect::<Vec<_>>();
+        assert_eq!(
+            of("docker.io/library/app:1"),
+            ["docker.io/library/app:1", "app:1", "docker.io/library/app:1"]
+        );
+        assert_eq!(of("app:1"), ["app:1", "app:1", "docker.io/library/app:1"]);
+        assert_eq!(of("no name"), ["no name", "no name"]);
+        for (name, short) in [
+            ("index.docker.io/library/app:1", "app:1"),
+            ("docker.io/team/app", "team/app"),
+            ("library/a/b", "library/a/b"),
+            ("localhost/app:1", "localhost/app:1"),
+            ("registry:5000/a/b:1", "registry:5000/a/b:1"),
+        ] {
+            assert_eq!(familiar(name), short);
+        }
     }
 
     #[test]

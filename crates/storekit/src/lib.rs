@@ -40,7 +40,7 @@ pub use events::{Event, Events, Kind};
 pub use images::{Beside, Committed, Images, NotBack, Overwrite};
 pub use key::Key;
 pub use oci::Descriptor;
-pub use packages::{BodyWriter, FoundPackage, NeededBodies, PackageId, Packages};
+pub use packages::{BodyWriter, FoundPackage, Kept, NeededBodies, Notes, Noting, PackageId, Packages};
 pub use platform::{NotAPlatform, Platform};
 pub use printable::{printable, printable_lines};
 pub use reference::{NotAReference, Reference};

@@ -56,6 +56,11 @@ impl Trash {
         Self { store: store.to_owned(), left_alone }
     }
 
+    /// The same, where what is damaged stays where it is.
+    pub(crate) fn left_alone(&self) -> Self {
+        Self { left_alone: true, ..self.clone() }
+    }
+
     fn folder(&self) -> Utf8PathBuf {
         self.store.join("trash")
     }
@@ -129,14 +134,20 @@ impl Trash {
         Ok(names.map(|name| self.named(name)).filter(|batch| batch.time().is_some()).collect())
     }
 
-    /// Brings back the file that stood at `path`, from the newest batch that has it. Returns
-    /// whether one had.
+    /// Brings back the file that stood at `path`, from the newest batch that has it sound, as
+    /// `is_sound` says of where it lies there. Returns whether one had.
     ///
     /// # Errors
     /// I/O errors.
-    pub(crate) fn restore(&self, path: &Utf8Path) -> Result<bool> {
+    pub(crate) fn restore(
+        &self,
+        path: &Utf8Path,
+        is_sound: impl Fn(&Utf8Path) -> Result<bool>,
+    ) -> Result<bool> {
         for batch in self.batches()?.iter().rev() {
-            if batch.give_back(path)? {
+            let place = batch.place(path).filter(|place| place.symlink_metadata().is_ok());
+            let Some(place) = place else { continue };
+            if is_sound(&place)? && batch.give_back(path)? {
                 return Ok(true);
             }
         }
@@ -165,14 +176,6 @@ impl Trash {
             }
             result => result.map(drop),
         }
-    }
-
-    /// The bytes that the trash holds on disk, damaged blobs included.
-    ///
-    /// # Errors
-    /// I/O errors.
-    pub fn disk_bytes(&self) -> Result<u64> {
-        disk_bytes(&self.folder())
     }
 
     /// Gives each folder of the trash whose time is in the future the time `now`: its grace begins
@@ -288,7 +291,7 @@ impl Batch {
     }
 
     /// Where a file of the store lies in this batch. Files outside the store have no place here.
-    fn place(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
+    pub(crate) fn place(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
         path.strip_prefix(&self.trash.store).ok().map(|below| self.folder().join(below))
     }
 
@@ -326,6 +329,11 @@ impl Batch {
         Err(last).at("create", folder)
     }
 
+    /// Whether a file of the store lies in this batch.
+    pub(crate) fn has(&self, path: &Utf8Path) -> bool {
+        self.place(path).is_some_and(|place| place.symlink_metadata().is_ok())
+    }
+
     /// Moves a file back to where it stood, unless another stands there. Returns whether one stands
     /// there now.
     ///
@@ -358,8 +366,9 @@ impl Batch {
     /// I/O errors.
     pub fn files(&self) -> Result<Vec<Utf8PathBuf>> {
         let mut files = Vec::new();
-        walk(&self.folder(), &mut |path, _| {
-            files.extend(path.strip_prefix(self.folder()).ok().map(Utf8Path::to_owned));
+        walk(&self.folder(), &mut |path, metadata| {
+            let below = path.strip_prefix(self.folder()).ok().filter(|_| !metadata.is_dir());
+            files.extend(below.map(Utf8Path::to_owned));
         })?;
         files.sort_unstable();
         Ok(files)
@@ -381,12 +390,15 @@ fn delete(path: &Utf8Path) -> Result<bool> {
     }
 }
 
-/// The bytes on disk of all files below a folder; 0 where there is none.
+/// The bytes on disk of a folder and all that is below it; 0 where there is none.
 ///
 /// # Errors
 /// I/O errors.
 pub fn disk_bytes(folder: &Utf8Path) -> Result<u64> {
-    let mut bytes = 0;
+    let mut bytes = match fs::symlink_metadata(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        metadata => metadata.at("read", folder)?.blocks() * 512,
+    };
     walk(folder, &mut |_, metadata| bytes += metadata.blocks() * 512)?;
     Ok(bytes)
 }
@@ -396,7 +408,10 @@ fn walk(folder: &Utf8Path, each: &mut dyn FnMut(&Utf8Path, &fs::Metadata)) -> Re
         let path = folder.join(name);
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Ok(metadata) if metadata.is_dir() => walk(&path, each)?,
+            Ok(metadata) if metadata.is_dir() => {
+                each(&path, &metadata);
+                walk(&path, each)?;
+            }
             metadata => each(&path, &metadata.at("read", &path)?),
         }
     }

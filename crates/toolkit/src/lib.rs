@@ -6,36 +6,34 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests write what they like"))]
 
 pub mod amount;
-pub mod background;
-#[cfg(feature = "bar")]
-pub mod bar;
 pub mod common;
-pub mod errors;
-pub mod guard;
-pub mod limits;
+pub mod engine;
 #[cfg(feature = "manual")]
 pub mod manual;
 pub mod nearest;
 #[cfg(feature = "net")]
 pub mod net;
 pub mod outcome;
-pub mod output;
 pub mod page;
-mod remedies;
+pub mod print;
+pub mod process;
 pub mod settings;
-pub mod signals;
-pub mod table;
 pub mod tables;
 pub mod words;
 
 pub use common::{Color, Common};
+pub use engine::Engine;
 #[cfg(feature = "net")]
 pub use net::bucket;
 pub use outcome::{Outcome, finish};
-pub use output::Output;
+#[cfg(feature = "bar")]
+pub use print::bar;
+pub use print::output::Output;
+pub use print::table::{Align, Table};
+pub use print::{errors, output, table};
+pub use process::signals::Signals;
+pub use process::{background, guard, limits, signals};
 pub use settings::{Environment, Settings};
-pub use signals::Signals;
-pub use table::{Align, Table};
 
 use std::process::ExitCode;
 

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use storekit::printable_lines;
 
-use crate::output::{is_reader_gone, say};
-use crate::remedies::remedy;
+use crate::print::output::{is_reader_gone, say};
+use crate::print::remedies::remedy;
 
 /// How a command ended, where it ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::Common;
 use crate::nearest::nearest_expected;
-use crate::output;
+use crate::print::output;
 
 /// The project's settings file.
 pub const PROJECT_FILE: &str = "larder.toml";

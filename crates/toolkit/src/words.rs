@@ -23,9 +23,16 @@ pub fn span(seconds: u64) -> String {
     }
 }
 
-/// How long something took, in its two largest units: `9 min 40 s`, `2 h`, `1 d 3 h`.
+/// How long something took, in its two largest units: `9 min 40 s`, `2 h`, `1 d 3 h`. The seconds
+/// are rounded; what is less than none, or not a number, took none.
 #[must_use]
-pub fn took(seconds: u64) -> String {
+pub fn took(seconds: f64) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is a whole number, and a cast of a float saturates"
+    )]
+    let seconds = seconds.round() as u64;
     let units = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
     let first = units.iter().position(|(unit, _)| seconds >= *unit).unwrap_or(units.len() - 1);
     let mut rest = seconds;
@@ -66,9 +73,17 @@ mod tests {
     #[test]
     fn two_units_are_enough() {
         for (seconds, text) in
-            [(0, "0 s"), (59, "59 s"), (580, "9 min 40 s"), (7200, "2 h"), (97_205, "1 d 3 h")]
+            [(0.0, "0 s"), (59.0, "59 s"), (580.0, "9 min 40 s"), (7200.0, "2 h"), (97_205.0, "1 d 3 h")]
         {
             assert_eq!(took(seconds), text);
+        }
+    }
+
+    #[test]
+    fn seconds_are_rounded_and_never_below_none() {
+        for (seconds, text) in [(0.4, "0 s"), (0.5, "1 s"), (59.6, "1 min"), (-7.0, "0 s"), (f64::NAN, "0 s")]
+        {
+            assert_eq!(took(seconds), text, "{seconds}");
         }
     }
 

@@ -67,7 +67,9 @@ fn paths(text: &str) -> Vec<Path> {
     let mut found = Vec::new();
     let mut at = 0;
     while at < tokens.len() {
-        let starts = is_name(tokens[at]) && (at == 0 || tokens[at - 1] != "::");
+        // `pub(in crate::room)` says who may see a thing, and takes nothing from there.
+        let is_visibility = tokens[..at].ends_with(&["pub", "(", "in"]);
+        let starts = is_name(tokens[at]) && !is_visibility && (at == 0 || tokens[at - 1] != "::");
         if starts && tokens.get(at + 1) == Some(&"::") {
             at = tree(&tokens, at, &mut Vec::new(), &mut found);
         } else {
@@ -167,6 +169,11 @@ mod tests {
             "use super::*;\nfn f() { self::g::h(super::super::i::J) }",
             &["super", "self::g::h", "super::super::i::J"],
         );
+    }
+
+    #[test]
+    fn who_may_see_a_thing_does_not_count() {
+        finds("pub(in crate::a) fn f() { for x in crate::b::ALL {} }", &["crate::b::ALL"]);
     }
 
     #[test]

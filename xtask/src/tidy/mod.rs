@@ -37,7 +37,7 @@ struct Allowed {
     reason: &'static str,
 }
 
-const ALLOWED: [Allowed; 8] = [
+const ALLOWED: [Allowed; 7] = [
     Allowed {
         of: ("storekit", ""),
         members: &["images", "packages", "store"],
@@ -62,11 +62,6 @@ const ALLOWED: [Allowed; 8] = [
         of: ("imgtar", "serve"),
         members: &["connection", "dispatch", "guard", "handlers", "mod", "state"],
         reason: "mod.rs has the configuration; uploads under way are state and requests in one",
-    },
-    Allowed {
-        of: ("larder", "bake"),
-        members: &["baker", "engines", "flow", "locks", "mod", "plan", "tags"],
-        reason: "mod.rs has options and errors beside the operation that the files make up",
     },
     Allowed {
         of: ("pkgcache", "clients"),

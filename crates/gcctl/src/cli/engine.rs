@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use camino::Utf8PathBuf;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use gcctl::commands::Console;
 use gcctl::engine::rules::{Options, Rules};
 use gcctl::engine::{Engine, Kind, command};
@@ -52,14 +52,7 @@ pub(super) enum EngineJob {
 pub(super) struct EngineArg {
     /// Which engine
     #[arg(value_enum, default_value_t)]
-    engine: EngineName,
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum EngineName {
-    #[default]
-    Docker,
-    Podman,
+    engine: Kind,
 }
 
 #[derive(Args)]
@@ -87,15 +80,6 @@ impl RuleArgs {
     }
 }
 
-impl EngineArg {
-    fn kind(&self) -> Kind {
-        match self.engine {
-            EngineName::Docker => Kind::Docker,
-            EngineName::Podman => Kind::Podman,
-        }
-    }
-}
-
 pub(super) fn run(
     job: &EngineJob,
     settings: &Settings,
@@ -106,11 +90,11 @@ pub(super) fn run(
     let engine =
         |kind: Kind| Engine::new(kind, environment.get(kind.variable()).unwrap_or(kind.name()).to_owned());
     Ok(match job {
-        EngineJob::Df(arg) => command::df(&engine(arg.kind()), console)?,
-        EngineJob::Ls(arg) => command::ls(&engine(arg.kind()), console)?,
+        EngineJob::Df(arg) => command::df(&engine(arg.engine), console)?,
+        EngineJob::Ls(arg) => command::ls(&engine(arg.engine), console)?,
         EngineJob::Plan { engine: arg, rules } => {
-            let rules = Rules::load(settings, arg.kind(), rules.options())?;
-            command::plan(&engine(arg.kind()), &rules, console)?
+            let rules = Rules::load(settings, arg.engine, rules.options())?;
+            command::plan(&engine(arg.engine), &rules, console)?
         }
         EngineJob::Apply { file } => {
             if file == "-" && io::stdin().is_terminal() {

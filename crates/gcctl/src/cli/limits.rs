@@ -39,7 +39,8 @@ pub(super) struct LimitArgs {
     keep_last: Option<Setting<Count>>,
     /// Occupy at most this many bytes, trash included: 500MB, 10GB, 10GiB
     ///
-    /// Counts images and packages: all that `df` shows, but for `contexts`, `events` and `other`.
+    /// Counts images and packages: all that `df` shows, but for `contexts`, `events`,
+    /// `first-seen`, `other` and the folders of the trash.
     /// What is unused for longest goes first, and packages are deleted at once. It holds although
     /// the last image of a name goes for it. Where it cannot be held even so, for what is pinned or
     /// kept by `--keep-last`, the newest image of each name stays, and all else goes: unless

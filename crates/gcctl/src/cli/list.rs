@@ -5,8 +5,10 @@ use gcctl::commands::Listing;
 use gcctl::limits::scoped::pattern;
 use gcctl::show::files::FileKind;
 use gcctl::show::ls::{Filter, Sort};
+use gcctl::{Error, Result};
 use globset::Glob;
 use storekit::{Age, ByteSize};
+use toolkit::tables::ecosystem;
 
 #[derive(Args)]
 pub(super) struct ListArgs {
@@ -18,9 +20,9 @@ pub(super) struct ListArgs {
     /// `*` stands for any characters, `?` for one, `{a,b}` for either.
     #[arg(long, value_name = "PATTERN", value_parser = pattern)]
     name: Option<Glob>,
-    /// Only packages of this ecosystem: apt, cargo, dnf, huggingface, npm, oci, ollama, python or
-    /// generic
-    #[arg(long, value_name = "NAME")]
+    /// Only packages of this ecosystem: apk, apt, cargo, dnf, go, huggingface, npm, oci, ollama,
+    /// python or generic
+    #[arg(long, value_name = "NAME", value_parser = ecosystem)]
     ecosystem: Option<String>,
     /// Only those that were not used, or written, for longer than this: 12h, 30d
     #[arg(long, value_name = "AGE")]
@@ -36,7 +38,7 @@ pub(super) struct ListArgs {
     null: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum What {
     /// Images and disks, and what refers to them
     Images,
@@ -52,6 +54,8 @@ pub(super) enum What {
     Inputs,
     /// What happened, by day
     Events,
+    /// When versions of packages were first seen, for `cooldown` of pkgcache
+    FirstSeen,
     /// What is in the folders that `[[extra]]` of larder.toml names: files, or revisions of models
     Extra,
 }
@@ -70,7 +74,19 @@ impl ListArgs {
             What::Unfinished => Some(FileKind::Unfinished),
             What::Inputs => Some(FileKind::Inputs),
             What::Events => Some(FileKind::Events),
+            What::FirstSeen => Some(FileKind::FirstSeen),
             What::Extra => Some(FileKind::Extra),
+        }
+    }
+
+    /// Refuses a filter that is not for what is listed.
+    pub(super) fn check(&self) -> Result<()> {
+        match self.what {
+            Some(what) if what != What::Packages && self.ecosystem.is_some() => {
+                let what = what.to_possible_value().map(|it| it.get_name().to_owned());
+                Err(Error::NotOfPackages { what: what.unwrap_or_default() })
+            }
+            _ => Ok(()),
         }
     }
 

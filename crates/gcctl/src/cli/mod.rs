@@ -110,8 +110,9 @@ enum StoreJob {
     ///
     /// Blobs, bodies of packages and what is in the trash against their digests, key files,
     /// entries, pins, what is kept beside images, index.json, and hashctx's files. Exits 3 where
-    /// something is damaged, mended or not. `imgtar verify` also compares layers with what an
-    /// image's config says of them, `pkgcache verify` bodies with what an index announced.
+    /// something is damaged, mended or not. What lies damaged in the trash is told, and is no harm.
+    /// `imgtar verify` also compares layers with what an image's config says of them, `pkgcache
+    /// verify` bodies with what an index announced.
     Verify {
         /// Move what is damaged to trash/damaged, take out what cannot be understood or had, and
         /// make derived files anew
@@ -241,6 +242,11 @@ enum StoreJob {
         /// one a line or each with a NUL behind it, as `ls -0` prints them
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
+        /// Remove a damaged image, named by its whole key, that a pattern or a closure pin may hold
+        ///
+        /// What is pinned by its own key stays, as does what is not damaged.
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         out: OutArgs,
     },
@@ -326,7 +332,7 @@ fn dispatch(
     let limits = |options: Layer| Ok::<_, miette::Report>(layers(options)?.limits());
     let extras = || extra::settings::load(settings, store);
     Ok(match job {
-        StoreJob::Ls(args) => match args.files() {
+        StoreJob::Ls(args) => match args.check().map(|()| args.files())? {
             Some(FileKind::Extra) => commands::ls_extra(&extras()?, &args.listing(), console)?,
             Some(kind) => commands::ls_files(store, kind, &args.listing(), console)?,
             None => commands::ls(store, &args.listing(), console)?,
@@ -368,9 +374,11 @@ fn dispatch(
             let wanted = Wanted::All(what.clean());
             out.take(store, &wanted, &limits(out.layer())?, signals, console)?
         }
-        StoreJob::Rm { ids, out } => {
+        StoreJob::Rm { ids, force, out } => {
             let ids = if ids.iter().any(|id| id == "-") { read_ids(ids)? } else { ids.clone() };
-            let Some(names) = commands::meant(store, &ids, console)? else { return Ok(Outcome::No) };
+            let Some(names) = commands::meant(store, &ids, (*force).into(), console)? else {
+                return Ok(Outcome::No);
+            };
             out.take(store, &Wanted::Named(names), &limits(out.layer())?, signals, console)?
         }
         StoreJob::Limits { limits: args } => {

@@ -69,8 +69,9 @@ pub fn background(store: &Store, limits: &Limits, stop: &Arc<AtomicBool>) -> Res
         end_after(LONGEST, stop);
         let swept = sweep_at(store, &goes, goes.time, stop, Pace { pause: PAUSE })?;
         let removed = (swept.images.len() + swept.packages.len()) as u64;
-        let bytes = swept.bytes.saturating_sub(swept.trashed) + swept.package_bytes + swept.emptied;
-        last = Last { time: Timestamp::now(), removed, bytes, said: show::result(&swept, &goes.limits) };
+        let bytes = swept.bytes.saturating_sub(swept.trashed) + swept.package_bytes + swept.emptied_bytes();
+        last =
+            Last { time: Timestamp::now(), removed, bytes, said: show::result(&swept, &goes.limits, false) };
     }
     for refusal in held {
         let and = if last.said.is_empty() { "" } else { "; " };

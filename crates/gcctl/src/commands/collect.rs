@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use storekit::Store;
+use storekit::files::lfs;
 use toolkit::Outcome;
 use toolkit::words::count;
 
@@ -21,7 +22,7 @@ use crate::plan::file as plan_file;
 use crate::plan::{self, Clean, Names, Objection, Plan, Unmet};
 use crate::show;
 use crate::show::Held;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Image, Snapshot};
 use crate::survey::survey;
 use crate::sweep::{Kept, Reason, Swept, What, sweep};
 
@@ -168,8 +169,11 @@ fn look_and_say(
     let (snapshot, plan, returns) = look_with(store, wanted, limits)?;
     let going: HashSet<_> = plan.images.iter().map(|image| &image.key).collect();
     let staying = snapshot.unknown().filter(|image| !going.contains(&image.key));
-    let staying: Vec<_> = staying.map(|image| image.key.as_str()).collect();
-    for oddity in show::oddities(&snapshot.strays, &staying) {
+    let (unfetched, damaged): (Vec<_>, Vec<_>) = staying.partition(|image| image.unfetched);
+    let [unfetched, damaged] =
+        [&unfetched, &damaged].map(|them| them.iter().map(|it| it.key.as_str()).collect::<Vec<_>>());
+    let command = lfs::fetch_command(store.images().blobs().folder());
+    for oddity in show::oddities(&snapshot.strays, &damaged, Some((&unfetched, &command))) {
         console.warn(oddity);
     }
     let broken = snapshot
@@ -180,12 +184,33 @@ fn look_and_say(
         console
             .warn(format!("`{}` is not whole: once removed, `gcctl undo` cannot bring it back", image.key));
     }
+    if let Wanted::All(what) = wanted {
+        say_what_pins_keep(&snapshot, *what, console);
+    }
     Ok((plan, returns))
+}
+
+/// Says what stays of all that is to go.
+fn say_what_pins_keep(snapshot: &Snapshot, what: Clean, console: &mut Console<'_>) {
+    let pinned = snapshot.images.iter().filter(|image| image.pinned).count() as u64;
+    let held = snapshot.packages.held() as u64;
+    let kept = [(what.images, pinned, "image"), (what.packages, held, "package")];
+    let kept: Vec<_> = kept.into_iter().filter(|(is_meant, number, _)| *is_meant && *number > 0).collect();
+    let words: Vec<_> = kept.iter().map(|(_, number, one)| count(*number, one)).collect();
+    if !words.is_empty() {
+        let is_one = kept.iter().map(|(_, number, _)| number).sum::<u64>() == 1;
+        let (stay, they_are) = if is_one { ("stays", "it is") } else { ("stay", "they are") };
+        console.say(format!("{} {stay}, for {they_are} held by pins (`gcctl pins`)", words.join(" and ")));
+    }
 }
 
 fn look_with(store: &Store, wanted: &Wanted, limits: &Limits) -> Result<(Snapshot, Plan, Returns)> {
     let told = Told::of_all(store, Timestamp::now())?;
-    let snapshot = survey(store, &told)?;
+    let mut snapshot = survey(store, &told)?;
+    if let Wanted::Named(names) = wanted {
+        let is_forced = |image: &&mut Image| names.forced.contains(&image.key);
+        snapshot.images.iter_mut().filter(is_forced).for_each(|image| image.pinned = false);
+    }
     let returns = Returns { packages: returned(store, snapshot.now), ..told.returns() };
     let (plan, returns) = match wanted {
         Wanted::OverLimits => (plan::decide(&snapshot, limits), returns),
@@ -217,9 +242,10 @@ fn carry_out(
         console.say(lost);
     }
     let swept = sweep(store, plan, since, stop)?;
+    let has_extras = !of_extras.is_empty();
     let of_extras = extra::carry_out(extras, (&of_extras, &extras_held), plan.time, stop, console);
     let printed = print(plan, &swept, &held_lines(&objections, &extras_held), console);
-    console.say(show::result(&swept, &plan.limits));
+    console.say(show::result(&swept, &plan.limits, has_extras));
     report_kept(&swept, console);
     if swept.disk_full {
         console.warn("the disk is full: what went was deleted at once, and cannot be brought back");
@@ -298,10 +324,7 @@ fn print(plan: &Plan, swept: &Swept, held: &[show::Line<'_>], console: &mut Cons
         held.iter().try_for_each(|line| console.line(line))?;
         show::lines(plan, swept).iter().try_for_each(|line| console.line(line))?;
     } else if !(swept.images.is_empty() && swept.packages.is_empty()) {
-        // The rest is in the message.
-        let images = Plan { time: plan.time, limits: plan.limits.clone(), ..Plan::default() };
-        let packages = swept.packages.iter().filter_map(|it| plan.packages.get(*it));
-        console.table(&show::going(&images, &swept.images, packages, console.verbose))?;
+        console.table(&show::went(plan, swept, console.verbose))?;
     }
     console.flush()
 }

@@ -18,7 +18,7 @@ use super::view::Listing;
 use crate::error::{Error, Result};
 pub(super) use crate::extra::remove::check;
 use crate::extra::remove::{Became, Stays, remove};
-use crate::extra::{Folder, Going, Item, Why, choose, survey};
+use crate::extra::{Folder, Found, Going, Item, Why, choose, survey};
 use crate::report::OtherFolder;
 use crate::show::files::{FileKind, FileRow};
 
@@ -39,7 +39,7 @@ pub fn ls_extra(folders: &[Folder], listing: &Listing, console: &mut Console<'_>
                 .fold(item.bytes + item.linked, |sum, (_, bytes)| sum.saturating_add(*bytes)),
             used: item.used.min(now),
         };
-        rows.extend(survey(folder)?.items.into_iter().map(row));
+        rows.extend(look(folder, console)?.items.into_iter().map(row));
     }
     list(rows, listing, now, console)
 }
@@ -55,9 +55,17 @@ pub(super) struct Row<'a> {
 
 /// What each folder occupies; of one that cannot be read, a warning.
 pub(super) fn rows<'a>(folders: &'a [Folder], console: &mut Console<'_>) -> Vec<Row<'a>> {
+    rows_by(folders, look, console)
+}
+
+fn rows_by<'a>(
+    folders: &'a [Folder],
+    look: impl Fn(&Folder, &mut Console<'_>) -> Result<Found>,
+    console: &mut Console<'_>,
+) -> Vec<Row<'a>> {
     let mut rows = Vec::new();
     for folder in folders {
-        match survey(folder) {
+        match look(folder, console) {
             Ok(found) => {
                 let (bytes, items) = (found.bytes, found.items.len());
                 rows.push(Row { path: &folder.path, kind: folder.kind, bytes, items });
@@ -66,6 +74,14 @@ pub(super) fn rows<'a>(folders: &'a [Folder], console: &mut Console<'_>) -> Vec<
         }
     }
     rows
+}
+
+/// What is in a folder; says where there is no such folder.
+fn look(folder: &Folder, console: &mut Console<'_>) -> Result<Found> {
+    if !folder.path.exists() {
+        console.say(format!("the extra folder `{}` is not there; `{}` names it", folder.path, folder.file));
+    }
+    survey(folder)
 }
 
 fn warn_unread(path: &Utf8Path, error: &Error, console: &mut Console<'_>) {
@@ -91,7 +107,8 @@ pub(super) fn told(folders: &[Folder], going: &[Going], console: &mut Console<'_
         limits: limits(path),
         frees: frees(path),
     };
-    rows(folders, console).into_iter().map(told).collect()
+    // Which are not there was said when it was chosen what goes.
+    rows_by(folders, |folder, _| survey(folder), console).into_iter().map(told).collect()
 }
 
 /// A limit of a folder: its name, its value, how it stands, and the file that says it.
@@ -114,7 +131,8 @@ pub(super) enum Stands {
 pub(super) fn limits<'a>(folders: &'a [Folder], now: Timestamp, console: &mut Console<'_>) -> Vec<Limit<'a>> {
     let mut limits = Vec::new();
     for folder in folders {
-        let found = survey(folder).inspect_err(|error| warn_unread(&folder.path, error, console)).ok();
+        let found = look(folder, console);
+        let found = found.inspect_err(|error| warn_unread(&folder.path, error, console)).ok();
         let bytes = found.as_ref().map(|found| Stands::Bytes(found.bytes));
         let oldest = found.as_ref().and_then(|found| found.items.iter().map(|item| item.used).min());
         let unused = |used: Timestamp| now.max(used).duration_since(used).unsigned_abs().as_secs();
@@ -154,7 +172,7 @@ pub(super) fn table(rows: &[Row<'_>]) -> Table {
 pub(super) fn chosen(folders: &[Folder], now: Timestamp, console: &mut Console<'_>) -> Vec<Going> {
     let mut going = Vec::new();
     for folder in folders.iter().filter(|folder| folder.is_limited()) {
-        match survey(folder) {
+        match look(folder, console) {
             Ok(found) => going.extend(choose(folder, &found, now)),
             Err(error) => warn_unread(&folder.path, &error, console),
         }
@@ -212,7 +230,11 @@ fn going_table<'a>(folders: &[Folder], going: impl Iterator<Item = &'a Going>, n
         ("PATH", Align::Left),
     ]);
     for it in going {
-        let path = it.folder.join(&it.path).into_string();
+        let mut path = it.folder.join(&it.path).into_string();
+        if !it.refs.is_empty() {
+            // They go with it.
+            path = format!("{path} ({})", it.refs.join(", "));
+        }
         let last_use = ago(it.used, now);
         table.row([it.kind.to_string(), ByteSize(it.bytes).to_string(), last_use, why(folders, it), path]);
     }

@@ -53,6 +53,7 @@ fn folders(kind: FileKind) -> &'static [&'static str] {
         FileKind::Contexts => &["contexts"],
         FileKind::Trash => &["trash"],
         FileKind::Unfinished => &["images", "packages"],
+        FileKind::FirstSeen => &["packages"],
         FileKind::Inputs => &["images"],
         FileKind::Events => &["events"],
         // Not in the store.
@@ -71,13 +72,11 @@ fn files(store: &Store, kind: FileKind, now: Timestamp) -> Result<Vec<FileRow>> 
     disk::walk(store.root(), &apart, &mut |found: disk::Found<'_>| {
         let below = found.path.strip_prefix(store.root()).unwrap_or(found.path);
         let Some(path) = row_of(kind, below, &found.place) else { return Ok::<_, Error>(()) };
-        let is_batch = kind == FileKind::Trash && found.metadata.is_dir();
         let used = found.metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
         let used = used.unwrap_or(now).min(now);
         let new = || FileRow { kind, path: path.clone(), size: 0, used };
         let row = rows.entry(path.clone()).or_insert_with(new);
-        // Folders count elsewhere.
-        row.size += if is_batch { 0 } else { found.bytes };
+        row.size += found.bytes;
         Ok(())
     })?;
     Ok(rows.into_values().collect())
@@ -89,7 +88,8 @@ fn row_of(kind: FileKind, below: &Path, place: &Place) -> Option<String> {
         (FileKind::Trash, Place::Trash(name)) => return Some(format!("trash/{name}")),
         (FileKind::Contexts, Place::Context)
         | (FileKind::Unfinished, Place::Unfinished)
-        | (FileKind::Events, Place::Events) => true,
+        | (FileKind::Events, Place::Events)
+        | (FileKind::FirstSeen, Place::FirstSeen) => true,
         (FileKind::Inputs, Place::OfKey(_)) => below.starts_with("images/inputs"),
         _ => false,
     };

@@ -154,10 +154,7 @@ fn now(row: &Row, snapshot: &Snapshot, limits: &Limits) -> Option<Now> {
     }
     match row.name.as_str() {
         "max-size" | "high" | "low" => Some(Now::Bytes(left.bytes)),
-        "reserved" => {
-            let usage = snapshot.usage();
-            Some(Now::Bytes(left.bytes.saturating_sub(usage.trash + usage.damaged)))
-        }
+        "reserved" => Some(Now::Bytes(left.bytes.saturating_sub(snapshot.usage().removed()))),
         "min-free" => Some(Now::Bytes(left.free)),
         "max-age" => unused(&mut images.chain(packages)),
         "max-images" => {

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use jiff::Timestamp;
 use storekit::Store;
 
+use super::collect::Force;
 use super::console::{Console, lookup};
 use super::view::Id;
 use crate::error::Result;
@@ -14,12 +15,18 @@ use crate::plan::Names;
 use crate::snapshot::Image;
 use crate::survey::survey;
 
-/// The things that are meant; `None`, with a word about each, where one is not there.
+/// The things that are meant; with `force` also a damaged image by its whole key that a pin may
+/// hold, unless its key itself is pinned. `None`, with a word about each, where one is not there.
 ///
 /// # Errors
 /// A text that is neither a key, a name nor a URL, or that may mean several; a store that cannot be
 /// read.
-pub fn meant(store: &Store, ids: &[String], console: &mut Console<'_>) -> Result<Option<Names>> {
+pub fn meant(
+    store: &Store,
+    ids: &[String],
+    force: Force,
+    console: &mut Console<'_>,
+) -> Result<Option<Names>> {
     let mut names = Names::default();
     let mut all = true;
     let snapshot = survey(store, &Told::default())?;
@@ -40,9 +47,18 @@ pub fn meant(store: &Store, ids: &[String], console: &mut Console<'_>) -> Result
             }
             Ok(Id::Image(id)) => match lookup(store, &id)? {
                 Some(key) if let Some(image) = pinned.get(&key) => {
+                    let pins = pins(store, image)?;
+                    let may_go = image.unknown && !holds.has_key(&key);
+                    if may_go && force == Force::Yes && id.as_str() == key.as_str() {
+                        console.warn(format!("`{key}` is damaged, and goes although held by {pins}"));
+                        names.keys.insert(key.clone());
+                        names.forced.insert(key);
+                        continue;
+                    }
                     all = false;
-                    console
-                        .warn(format!("`{key}` is pinned by {}: `gcctl unpin` lets go", pins(store, image)?));
+                    let or = format!("; it is damaged, and `gcctl rm --force {key}` removes it all the same");
+                    let or = if may_go { or.as_str() } else { "" };
+                    console.warn(format!("`{key}` is pinned by {pins}: `gcctl unpin` lets go{or}"));
                 }
                 Some(key) => drop(names.keys.insert(key)),
                 None => {

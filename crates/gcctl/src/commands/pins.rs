@@ -74,7 +74,11 @@ pub fn pin(store: &Store, what: &[Pinned], pin: Pin, console: &mut Console<'_>) 
     }
     let found = what.iter().map(|it| meant(store, it)).collect::<Result<Vec<_>>>()?;
     each(found.into_iter(), console, |meant| match meant {
-        Meant::Pattern(pattern) => Ok(pinned(images.pin_pattern(pattern, pin)?)),
+        Meant::Pattern(pattern) => {
+            let done = pinned_word(images.pin_pattern(pattern, pin)?);
+            let holds = Held::default().by(store, None, Some(pattern))?;
+            Ok(Done::Said(format!("{done}: holds {holds}")))
+        }
         Meant::Key(key) => {
             // One that cannot be read is worth no pin.
             if images.get(key)?.is_none() {
@@ -123,10 +127,6 @@ fn lacking(store: &Store, key: &Key) -> Result<Vec<String>> {
 
 fn pinned_word(new: bool) -> &'static str {
     if new { "pinned" } else { "was pinned already" }
-}
-
-fn pinned(new: bool) -> Done {
-    Done::It(pinned_word(new))
 }
 
 /// Takes the pins off. A key may be pinned that is not stored.
@@ -245,7 +245,7 @@ impl Held {
         };
         let glob = glob.compile_matcher();
         let number = all.iter().filter(|(_, names)| names.iter().any(|name| glob.is_match(name))).count();
-        Ok(count(number as u64, "image"))
+        Ok(if number == 0 { "nothing yet".to_owned() } else { count(number as u64, "image") })
     }
 }
 
@@ -278,6 +278,8 @@ fn meant(store: &Store, what: &Pinned) -> Result<std::result::Result<Meant, Stri
 enum Done {
     /// It did it; the words follow the key.
     It(&'static str),
+    /// The same, with more words.
+    Said(String),
     /// The same, and what is to be known of it.
     With(&'static str, Vec<String>),
     /// It did not, and why.
@@ -299,6 +301,7 @@ fn each(
         let name = meant.map(|meant| meant.to_string()).unwrap_or_default();
         match done {
             Done::It(done) => console.say(format!("`{name}` {done}")),
+            Done::Said(done) => console.say(format!("`{name}` {done}")),
             Done::With(done, more) => {
                 console.say(format!("`{name}` {done}"));
                 for more in more {

@@ -46,6 +46,14 @@ fn say_lost(store: &Store, batch: &Batch, console: &mut Console<'_>) -> Result<u
         let why = match why {
             NotBack::Taken => "another image is stored under its key".to_owned(),
             NotBack::Damaged => "what stands in the trash of it is damaged".to_owned(),
+            NotBack::DamagedBlobs(blobs) => {
+                let such = blobs.first().map_or_else(String::new, |first| format!(", such as {first}"));
+                format!(
+                    "{} of it in the trash {} damaged{such}",
+                    count(blobs.len() as u64, "blob"),
+                    are(blobs.len())
+                )
+            }
             NotBack::Lacks(blobs) => {
                 let such = blobs.first().map_or_else(String::new, |first| format!(", such as {first}"));
                 format!(
@@ -57,6 +65,10 @@ fn say_lost(store: &Store, batch: &Batch, console: &mut Console<'_>) -> Result<u
         console.warn(format!("`{key}` could not be brought back: {why}"));
     }
     Ok(lost.len() as u64)
+}
+
+fn are(number: usize) -> &'static str {
+    if number == 1 { "is" } else { "are" }
 }
 
 fn restored(
@@ -86,6 +98,11 @@ fn restored(
         format!("brought back {back} in {files} {from}")
     });
     let lost = say_lost(store, batch, console)?;
+    let damaged = store.images().damaged_in(batch)?.len();
+    if damaged > 0 {
+        let files = count(damaged as u64, "damaged file");
+        console.warn(format!("{files} {} left in trash/{}", are(damaged), batch.name()));
+    }
     Ok(Outcome::from_bool(lost == 0))
 }
 

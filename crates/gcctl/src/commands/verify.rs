@@ -1,13 +1,14 @@
 //! `verify`.
 
 use storekit::Store;
+use storekit::files::lfs;
 use toolkit::Outcome;
 use toolkit::words::count;
 
 use super::console::Console;
 use crate::error::{DamageAdvice, Error, Result};
 use crate::show;
-use crate::verify::verify as look;
+use crate::verify::{Of, verify as look};
 
 /// Tells what of a store is damaged, a line for each; with `repair`, mends what can be.
 ///
@@ -23,18 +24,33 @@ pub fn verify(store: &Store, repair: bool, console: &mut Console<'_>) -> Result<
         })?;
     }
     console.flush()?;
-    for stray in show::oddities(&report.strays, &[]) {
+    for stray in show::oddities(&report.strays, &[], None) {
         console.warn(stray);
     }
     let words = [(report.files, "file"), (report.images, "image"), (report.packages, "package")];
     let words: Vec<_> = words.into_iter().map(|(number, one)| count(number, one)).collect();
-    match report.findings.len() as u64 {
+    let unfetched = (report.unfetched > 0).then(|| not_fetched(store, report.unfetched, "blob"));
+    if let Some(text) = unfetched.as_ref().filter(|_| report.findings.iter().any(|it| it.kind != Of::Trash)) {
+        console.say(text);
+    }
+    let (in_trash, harmful): (Vec<_>, Vec<_>) =
+        report.findings.iter().partition(|finding| finding.kind == Of::Trash);
+    if !in_trash.is_empty() {
+        let files = count(in_trash.len() as u64, "damaged file");
+        let then = if repair { "" } else { "; `undo` leaves them there, and `--repair` removes them" };
+        console.say(format!("{files} in the trash, which do the store no harm{then}"));
+    }
+    match harmful.len() as u64 {
+        0 if let Some(text) = unfetched => {
+            console.say(format!("{}: sound, as far as they are here; {text}", words.join(", ")));
+            Ok(Outcome::Yes)
+        }
         0 => {
             console.say(format!("{}: all sound", words.join(", ")));
             Ok(Outcome::Yes)
         }
         found => {
-            let advice = match (report.findings.iter().any(|finding| finding.can_be_mended), repair) {
+            let advice = match (harmful.iter().any(|finding| finding.can_be_mended), repair) {
                 (false, _) => DamageAdvice::ByHand,
                 (true, true) => DamageAdvice::Repaired,
                 (true, false) => DamageAdvice::Repair,
@@ -42,4 +58,11 @@ pub fn verify(store: &Store, repair: bool, console: &mut Console<'_>) -> Result<
             Err(Error::Damage { found, advice })
         }
     }
+}
+
+/// What is not here but known to Git LFS, and how to have it.
+pub(super) fn not_fetched(store: &Store, number: u64, one: &str) -> String {
+    let (are, it) = if number == 1 { ("is", "it") } else { ("are", "them") };
+    let command = lfs::fetch_command(store.images().blobs().folder());
+    format!("{} {are} not fetched by Git LFS: `{command}` fetches {it}", count(number, one))
 }

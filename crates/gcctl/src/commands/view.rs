@@ -9,6 +9,7 @@ use toolkit::Outcome;
 
 use super::console::Console;
 use super::extra;
+use super::verify::not_fetched;
 use crate::error::{Error, Result};
 use crate::events::Told;
 use crate::extra::Folder;
@@ -55,7 +56,12 @@ pub fn ls(store: &Store, listing: &Listing, console: &mut Console<'_>) -> Result
     } else {
         console.table(&show::ls::list(&images, snapshot.now))?;
     }
-    console.flush().map(|()| Outcome::Yes)
+    console.flush()?;
+    let unfetched = images.iter().filter(|row| row.is_not_fetched()).count() as u64;
+    if unfetched > 0 {
+        console.say(not_fetched(store, unfetched, "image"));
+    }
+    Ok(Outcome::Yes)
 }
 
 /// What something is known by.

@@ -134,7 +134,7 @@ fn table(lines: &[Line]) -> Table {
             what.to_owned(),
             hits(line.hits, line.asked, "use"),
             hits(line.packages_hits, line.packages_asked, "use"),
-            seconds(line.saved_seconds),
+            took(line.saved_seconds),
         ]);
     }
     table
@@ -145,10 +145,5 @@ fn compared((from, before): (u64, Sum), (to, after): (u64, Sum), days: u32) -> S
     let more = after.saved_seconds - before.saved_seconds;
     let word = if more < 0.0 { "cost" } else { "saved" };
     let (from, to, days) = (ByteSize(from), ByteSize(to), span(u64::from(days) * 86_400));
-    format!("{from} -> {to} would have {word} {} in {days}", seconds(more.abs()))
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole seconds, never negative")]
-fn seconds(seconds: f64) -> String {
-    took(seconds.round() as u64)
+    format!("{from} -> {to} would have {word} {} in {days}", took(more.abs()))
 }

@@ -11,7 +11,7 @@ use toolkit::{Align, Outcome, Table};
 
 use super::apply::{Became, apply};
 use super::file;
-use super::plan::{Going, choose};
+use super::plan::{Going, choose, why_they_stay};
 use super::rules::Rules;
 use super::{Engine, Item, Kind, What};
 use crate::commands::Console;
@@ -158,7 +158,8 @@ pub fn ls(engine: &Engine, console: &mut Console<'_>) -> Result<Outcome> {
 /// As [`df`].
 pub fn plan(engine: &Engine, rules: &Rules, console: &mut Console<'_>) -> Result<Outcome> {
     let now = Timestamp::now();
-    let going = choose(&engine.items()?, rules, now);
+    let items = engine.items()?;
+    let going = choose(&items, rules, now);
     if console.json {
         file::write(engine.kind, &engine.place()?, &going, now, console.out).map_err(Error::output)?;
     } else if !going.is_empty() {
@@ -182,14 +183,15 @@ pub fn plan(engine: &Engine, rules: &Rules, console: &mut Console<'_>) -> Result
         console.table(&table)?;
     }
     console.flush()?;
-    console.say(outlook(engine.kind, &going));
+    if going.is_empty() {
+        console.say(format!("nothing goes: {}", why_they_stay(&items, rules, now)));
+    } else {
+        console.say(outlook(engine.kind, &going));
+    }
     Ok(Outcome::Yes)
 }
 
 fn outlook(kind: Kind, going: &[Going]) -> String {
-    if going.is_empty() {
-        return "nothing goes".to_owned();
-    }
     let of = |what| going.iter().filter(|one| one.item.what == what).count();
     let parts = [What::Image, What::Container, What::Build].map(|what| (of(what), what));
     let parts: Vec<_> = parts

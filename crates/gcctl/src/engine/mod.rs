@@ -24,38 +24,9 @@ use std::process::{Command, Output, Stdio};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+pub use toolkit::Engine as Kind;
 
 use crate::error::{Error, Result};
-
-/// Which engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Docker.
-    Docker,
-    /// Podman.
-    Podman,
-}
-
-impl Kind {
-    /// The engine's name, which is that of its command too.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Docker => "docker",
-            Self::Podman => "podman",
-        }
-    }
-
-    /// The variable that names another command.
-    #[must_use]
-    pub fn variable(self) -> &'static str {
-        match self {
-            Self::Docker => "LARDER_DOCKER",
-            Self::Podman => "LARDER_PODMAN",
-        }
-    }
-}
 
 /// A container engine, behind its command.
 #[derive(Clone, Debug)]

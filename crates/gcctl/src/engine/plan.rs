@@ -5,6 +5,7 @@ use toolkit::words::span;
 
 use super::rules::Rules;
 use super::{Item, What};
+use storekit::image_name::spellings;
 
 /// An item that goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,11 +52,49 @@ pub fn choose(items: &[Item], rules: &Rules, now: Timestamp) -> Vec<Going> {
     old.into_iter().take_while(|going| goes(going)).collect()
 }
 
+/// Why what is there stays, in words: how many are in use, kept by their names, have names, are too
+/// young, or fit.
+#[must_use]
+pub fn why_they_stay(items: &[Item], rules: &Rules, now: Timestamp) -> String {
+    let going = choose(items, rules, now);
+    let (mut used, mut kept, mut named, mut young, mut fit) = (0, 0, 0, 0, 0);
+    for item in items.iter().filter(|item| !going.iter().any(|one| one.item == **item)) {
+        let is_old = item.since.is_some_and(|since| {
+            let age = now.duration_since(since);
+            age.is_positive() && age.unsigned_abs() >= rules.max_age.0
+        });
+        let counter = match item {
+            _ if item.in_use => &mut used,
+            _ if is_kept(item, rules) => &mut kept,
+            _ if !may_go(item, rules) => &mut named,
+            _ if !is_old => &mut young,
+            _ => &mut fit,
+        };
+        *counter += 1_u64;
+    }
+    let age = span(rules.max_age.0.as_secs());
+    let parts = [
+        (used, "in use".to_owned()),
+        (kept, "kept by `keep`".to_owned()),
+        (named, "an image with a name (`--named` lets those go)".to_owned()),
+        (young, format!("unused for less than {age}")),
+        (fit, "within `max-size`".to_owned()),
+    ];
+    let parts = parts.iter().filter(|(number, _)| *number > 0);
+    let parts: Vec<_> = parts.map(|(number, why)| format!("{number} {why}")).collect();
+    if parts.is_empty() { "there is nothing".to_owned() } else { parts.join(", ") }
+}
+
+/// Whether a pattern of names keeps it.
+fn is_kept(item: &Item, rules: &Rules) -> bool {
+    let mut names = item.names.iter().flat_map(|name| spellings(name));
+    item.what != What::Build && names.any(|name| rules.keep.is_match(&*name))
+}
+
 /// Whether it goes by anything but its age and size.
 fn may_go(item: &Item, rules: &Rules) -> bool {
-    let is_kept = item.what != What::Build && item.names.iter().any(|name| rules.keep.is_match(name));
     let is_meant = item.what != What::Image || item.is_dangling() || rules.named;
-    !item.in_use && !is_kept && is_meant
+    !item.in_use && !is_kept(item, rules) && is_meant
 }
 
 #[cfg(test)]

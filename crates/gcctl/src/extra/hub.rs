@@ -108,6 +108,10 @@ fn repository(hub: &Folder, at: &Utf8Path, repository: &Utf8Path, found: &mut Fo
         let is_going = path.parent().and_then(Utf8Path::file_name) == Some(GOING);
         let commit = path.file_name().unwrap_or_default();
         let refs = refs.get(commit).filter(|_| !is_going).cloned().unwrap_or_default();
+        for name in &refs {
+            let seen = look(hub, &repository.join("refs").join(name))?.filter(|seen| seen.is_single);
+            bytes += seen.map_or(0, |seen| seen.bytes);
+        }
         // What a run that was killed was about to remove is older than all else.
         let used = if is_going { Timestamp::UNIX_EPOCH } else { used };
         found.items.push(Item { path, used, refs, bytes, linked: 0, blobs: sizes });

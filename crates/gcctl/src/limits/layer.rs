@@ -1,5 +1,6 @@
 //! What one place says of the limits: the options, the variables, a settings file, the defaults.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use serde::Deserialize;
@@ -119,7 +120,22 @@ impl Layers {
     /// The limits that hold.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        self.0.iter().fold(Layer::default(), |near, (_, far)| near.or(far.clone())).limits()
+        let all = self.0.iter().fold(Layer::default(), |near, (_, far)| near.or(far.clone()));
+        Limits { once: self.once(), ..all.limits() }
+    }
+
+    /// The limits that options say, and those that are as these.
+    fn once(&self) -> BTreeSet<String> {
+        let mut once = BTreeSet::new();
+        for row in self.rows() {
+            let is_once = match row.from {
+                Source::Option => true,
+                Source::As(other) => once.contains(other),
+                _ => false,
+            };
+            once.extend(is_once.then_some(row.name));
+        }
+        once
     }
 
     /// Whether what fills the store has it collected in the background.
@@ -367,6 +383,7 @@ impl Layer {
         }
         let count = |setting: Option<Setting<Count>>| is(setting).map(|count| count.0);
         Limits {
+            once: BTreeSet::new(),
             max_images: count(self.max_images),
             max_disks: count(self.max_disks),
             max_per_image: count(self.max_per_image),

@@ -5,6 +5,7 @@ pub mod layer;
 pub mod scoped;
 mod why;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
@@ -67,6 +68,9 @@ pub struct Limits {
     pub trash_grace: Option<Age>,
     /// Limits of some things, each by itself.
     pub scoped: Vec<Scoped>,
+    /// Which of them options of this one run say, by the names that `gcctl limits` gives them. What
+    /// goes for these says nothing of the limits that stand.
+    pub once: BTreeSet<String>,
 }
 
 /// A variable with a wrong value, or wrong settings.
@@ -100,6 +104,20 @@ pub enum LimitsError {
 }
 
 impl Limits {
+    /// Whether what goes for this goes for an option of this one run.
+    #[must_use]
+    pub fn is_once(&self, why: Why) -> bool {
+        let said = |name: &str| self.once.contains(name);
+        match why {
+            Why::MaxSize => ["max-size", "high", "low"].into_iter().any(said),
+            Why::Limit(place, part) => {
+                let limit = self.scoped.get(usize::from(place));
+                limit.is_some_and(|limit| said(&format!("{}: {}", limit.of, part.word())))
+            }
+            why => said(&why.name()),
+        }
+    }
+
     /// What the variables and the settings files say, else the defaults.
     ///
     /// # Errors
@@ -177,6 +195,7 @@ impl Limits {
             order: self.order,
             trash_grace: self.trash_grace,
             scoped: self.scoped.iter().filter(|limit| limit.takes_nothing()).cloned().collect(),
+            once: self.once.clone(),
             ..Self::default()
         };
         *self == nothing

@@ -70,6 +70,14 @@ const WORDS: [(Why, &str); 13] = [
 const PARTS: [(Part, &str); 3] =
     [(Part::Age, "max-age"), (Part::Entries, "max-entries"), (Part::Size, "max-size")];
 
+impl Part {
+    /// Its name.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        PARTS.iter().find(|(it, _)| *it == self).map_or("", |(_, word)| word)
+    }
+}
+
 impl Why {
     /// Whether it is a limit of bytes: packages that go for it are lost for good, and so are images
     /// that go for one of the whole store.
@@ -89,8 +97,7 @@ impl Why {
     #[must_use]
     pub fn name(self) -> Cow<'static, str> {
         if let Self::Limit(place, part) = self {
-            let word = PARTS.iter().find(|(it, _)| *it == part).map_or("", |(_, word)| word);
-            return format!("limit-{}:{word}", u16::from(place) + 1).into();
+            return format!("limit-{}:{}", u16::from(place) + 1, part.word()).into();
         }
         WORDS.iter().find(|(why, _)| *why == self).map_or("", |(_, word)| word).into()
     }

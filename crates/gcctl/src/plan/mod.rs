@@ -63,6 +63,8 @@ pub struct Plan {
     pub left: Left,
     /// The limits that cannot be met.
     pub unmet: Vec<Unmet>,
+    /// Damaged images that go although pins may hold them. Not a part of a written plan.
+    pub forced: HashSet<Key>,
     /// What keeps the rest. Not a part of a written plan.
     pub rest: Rest,
 }
@@ -317,6 +319,8 @@ pub fn clean(snapshot: &Snapshot, limits: &Limits, what: Clean) -> Plan {
 pub struct Names {
     /// Images, by their keys.
     pub keys: HashSet<Key>,
+    /// Of these, damaged ones that go although pins may hold them.
+    pub forced: HashSet<Key>,
     /// Packages, by their URLs.
     pub urls: HashSet<String>,
 }
@@ -328,5 +332,5 @@ pub fn named(snapshot: &Snapshot, limits: &Limits, names: &Names) -> Plan {
     let mut choice = Choice::new(snapshot, &limits);
     choice.evict_named(&names.keys);
     choice.evict_urls(&names.urls);
-    choice.plan()
+    Plan { forced: names.forced.clone(), ..choice.plan() }
 }

@@ -70,6 +70,7 @@ pub fn groups(snapshot: &Snapshot) -> Vec<Group> {
     let rest = [
         ("contexts", usage.contexts),
         ("events", usage.events),
+        ("first seen", usage.first_seen),
         ("unfinished", usage.unfinished),
         ("damaged, set aside", usage.damaged),
         ("index, folders and the like", usage.other),

@@ -31,6 +31,7 @@ fn image(number: i64, name: &str, blobs: &[&str]) -> Image {
         subject: None,
         incomplete: false,
         unknown: false,
+        unfetched: false,
         blobs: blobs.iter().map(|blob| Digest::of(blob.as_bytes())).collect(),
         files: 4096,
     }
@@ -78,7 +79,7 @@ fn snapshot() -> Snapshot {
         contexts: 8192,
         events: 4096,
         unfinished: 12_288,
-        trash: vec![Removed { name: "20260101".to_owned(), since: now(), bytes: 70_000 }],
+        trash: vec![Removed { name: "20260101".to_owned(), since: now(), bytes: 70_000, folders: 0 }],
         other: 20_480,
         free: 1 << 30,
         ..Snapshot::default()

@@ -37,7 +37,7 @@ pub fn df(snapshot: &Snapshot) -> Df {
 
 /// The parts, in their order: the name, the bytes, and what it is.
 #[must_use]
-pub(crate) fn parts(usage: &Usage) -> [(&'static str, u64, &'static str); 12] {
+pub(crate) fn parts(usage: &Usage) -> [(&'static str, u64, &'static str); 13] {
     [
         ("unique", usage.unique, "what one image alone needs"),
         ("shared", usage.shared, "what several images need, counted once"),
@@ -50,6 +50,7 @@ pub(crate) fn parts(usage: &Usage) -> [(&'static str, u64, &'static str); 12] {
         ("damaged", usage.damaged, "what was set aside: its bytes are not what they should be"),
         ("contexts", usage.contexts, "what hashctx remembers of folders"),
         ("events", usage.events, "what happened, for `stats`"),
+        ("first-seen", usage.first_seen, "when versions of packages were first seen, for `cooldown`"),
         ("other", usage.other, "all else: index, inputs of no key, folders, files with several names"),
     ]
 }

@@ -22,6 +22,8 @@ pub enum FileKind {
     Inputs,
     /// What happened.
     Events,
+    /// When versions of packages were first seen.
+    FirstSeen,
     /// What is in folders of other tools.
     Extra,
 }

@@ -169,9 +169,12 @@ pub fn image_text(info: &ImageInfo<'_>, now: Timestamp) -> String {
     if info.row.is_damaged() {
         lines.push("damaged: it cannot be told what it needs, and every blob is held for it".to_owned());
     }
+    if info.row.is_not_fetched() {
+        lines.push("not fetched: `git lfs pull` in its repository fetches it".to_owned());
+    }
     lines.extend(info.lacks.iter().map(|digest| format!("incomplete: lacks {digest}")));
     if let Some(seconds) = info.build_seconds {
-        lines.push(format!("its build took {}", seconds_text(seconds)));
+        lines.push(format!("its build took {}", took(seconds)));
     }
     lines.extend(info.referrers.iter().map(|key| format!("with it goes {key}")));
     lines.push(format!("without it {} would be free", bytes(info.frees)));
@@ -187,11 +190,6 @@ pub fn image_text(info: &ImageInfo<'_>, now: Timestamp) -> String {
 /// The lines, of which none is more than one, whatever names are in it.
 fn printed(lines: &[String]) -> String {
     lines.iter().flat_map(|line| [printable(line), "\n".into()]).collect()
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole seconds, never negative")]
-fn seconds_text(seconds: f64) -> String {
-    took(seconds.round() as u64)
 }
 
 /// A line for each thing that is known.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use globset::GlobMatcher;
 use jiff::Timestamp;
 use serde::Serialize;
+use storekit::image_name::spellings;
 use storekit::packages::index::Summary;
 use storekit::{Age, ByteSize, Digest, Key, Level, Origin, PackageKey, Referrers};
 use thiserror::Error;
@@ -72,6 +73,9 @@ impl FromStr for Sort {
 
 /// What is listed.
 pub(super) trait Item {
+    /// Whether its names are those of images, which have several spellings.
+    const IS_IMAGE: bool = false;
+
     /// By this it is named to other commands.
     fn id(&self) -> &str;
     /// By these people know it.
@@ -85,8 +89,11 @@ impl Filter {
     pub(super) fn apply<T: Item>(&self, items: Vec<T>, now: Timestamp) -> Vec<T> {
         let is_old =
             |it: &T, age: Age| now.duration_since(it.used()).unsigned_abs() > age.0 && it.used() < now;
-        let is_named =
-            |it: &T, glob: &GlobMatcher| glob.is_match(it.id()) || it.names().any(|name| glob.is_match(name));
+        let is_like = |name: &str, glob: &GlobMatcher| spellings(name).any(|name| glob.is_match(&*name));
+        let is_named = |it: &T, glob: &GlobMatcher| {
+            let is_name = |name| if T::IS_IMAGE { is_like(name, glob) } else { glob.is_match(name) };
+            glob.is_match(it.id()) || it.names().any(is_name)
+        };
         let is_meant = |it: &T| {
             self.name.as_ref().is_none_or(|glob| is_named(it, glob))
                 && self.unused.is_none_or(|age| is_old(it, age))
@@ -130,6 +137,8 @@ pub struct Row<'a> {
     incomplete: bool,
     /// Whether it is not known what it needs.
     damaged: bool,
+    /// Whether all that it lacks was only not fetched by Git LFS.
+    not_fetched: bool,
     /// What it refers to: the digest of the image that it signs or describes, stored or not.
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<Digest>,
@@ -156,6 +165,10 @@ impl Row<'_> {
 
     pub(super) fn is_damaged(&self) -> bool {
         self.damaged
+    }
+
+    pub(crate) fn is_not_fetched(&self) -> bool {
+        self.not_fetched
     }
 
     /// A line for each thing that is known.
@@ -209,6 +222,8 @@ impl<'a> PackageRow<'a> {
 }
 
 impl Item for Row<'_> {
+    const IS_IMAGE: bool = true;
+
     fn id(&self) -> &str {
         self.key.as_str()
     }
@@ -259,7 +274,8 @@ fn row<'a>(snapshot: &Snapshot, image: &'a Image, of: Option<&'a Key>, holders: 
         disk: image.is_disk,
         pinned: image.pinned,
         incomplete: image.incomplete,
-        damaged: image.unknown,
+        damaged: image.unknown && !image.unfetched,
+        not_fetched: image.unfetched,
         subject: image.subject,
         of,
     }
@@ -281,7 +297,8 @@ pub fn list(rows: &[Row<'_>], now: Timestamp) -> Table {
         let marks = [
             (row.pinned, "(pinned)"),
             (row.damaged, "(damaged)"),
-            (row.incomplete && !row.damaged, "(incomplete)"),
+            (row.not_fetched, "(not fetched)"),
+            (row.incomplete && !row.damaged && !row.not_fetched, "(incomplete)"),
         ];
         let marks = marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark);
         let of = row.of.map(|key| format!("(goes with {key})"));

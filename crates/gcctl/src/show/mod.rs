@@ -16,7 +16,7 @@ use crate::limits::{Limits, Part, Why};
 use crate::packages::Eviction as PackageEviction;
 use crate::plan::file::{self as plan_file, WrittenUnmet};
 use crate::plan::{Eviction, Holds, Left, Objection, Plan, Rest, Share, Unmet};
-use crate::sweep::{Kept, Reason, Swept};
+use crate::sweep::{Kept, Reason, Swept, Went};
 pub use df::{Df, df, df_table, ecosystems, image_names};
 pub use odd::oddities;
 use toolkit::amount::{Amount, Setting};
@@ -30,7 +30,32 @@ pub fn planned(plan: &Plan, all: bool) -> Table {
     rows(plan, &plan.images, plan.packages.iter(), all, true)
 }
 
-/// The table of what went.
+/// The table of what went, with the bytes that went with each.
+#[must_use]
+pub fn went(plan: &Plan, swept: &Swept, all: bool) -> Table {
+    let done = Plan {
+        time: plan.time,
+        limits: plan.limits.clone(),
+        blobs: swept.idle.clone(),
+        bodies: swept.idle_bodies.clone(),
+        abandoned: swept.unfinished,
+        contexts: swept.contexts,
+        trash: swept.emptied.iter().filter(|it| it.bytes > 0).cloned().collect(),
+        ..Plan::default()
+    };
+    going(&done, &swept.images, packages_that_went(plan, swept), all)
+}
+
+/// The packages that went, each with the bytes that went with it.
+fn packages_that_went<'a>(
+    plan: &'a Plan,
+    swept: &'a Swept,
+) -> impl Iterator<Item = PackageEviction<'a>> + Clone {
+    let one = |it: &Went| Some(PackageEviction { bytes: it.bytes, ..plan.packages.get(it.place)? });
+    swept.packages.iter().filter_map(one)
+}
+
+/// The table of what goes, without its places in the order.
 #[must_use]
 pub fn going<'a>(
     plan: &Plan,
@@ -210,17 +235,18 @@ pub fn outlook(plan: &Plan) -> String {
         parts.push(format!("{} {what} would be emptied", ByteSize(emptied)));
     }
     if parts.is_empty() {
-        parts.push("nothing would go".to_owned());
+        let of_store = if plan.extras.is_empty() { "" } else { " of the store" };
+        parts.push(format!("nothing{of_store} would go"));
     }
     format!("{}; {}", parts.join(", "), left(&plan.left))
 }
 
-/// What a sweep did, in one line.
+/// What a sweep did, in one line; with `extras`, something else went, too.
 #[must_use]
-pub fn result(swept: &Swept, limits: &Limits) -> String {
+pub fn result(swept: &Swept, limits: &Limits, extras: bool) -> String {
     let mut parts = Vec::new();
-    if swept.emptied > 0 {
-        parts.push(format!("emptied {} of trash", ByteSize(swept.emptied)));
+    if swept.emptied_bytes() > 0 {
+        parts.push(format!("emptied {} of trash", ByteSize(swept.emptied_bytes())));
     }
     if swept.contexts > 0 {
         parts.push(format!("deleted {} about folders", ByteSize(swept.contexts)));
@@ -241,7 +267,7 @@ pub fn result(swept: &Swept, limits: &Limits) -> String {
         parts.push(format!("for {grace} in the trash (`gcctl undo` brings it back)"));
     }
     if parts.is_empty() {
-        parts.push("nothing to remove".to_owned());
+        parts.push(if extras { "nothing to remove in the store" } else { "nothing to remove" }.to_owned());
     }
     format!("{}; {}", parts.join(", "), left(&swept.left))
 }
@@ -442,7 +468,7 @@ pub enum Line<'a> {
         digest: Digest,
         /// For which limit.
         why: Why,
-        /// The bytes that the plan said.
+        /// The bytes that went with it.
         bytes: u64,
     },
     /// A package that went.
@@ -453,7 +479,7 @@ pub enum Line<'a> {
         url: &'a str,
         /// For which limit.
         why: Why,
-        /// The bytes that the plan said.
+        /// The bytes that went with it.
         bytes: u64,
     },
     /// Something that stayed although the plan names it.
@@ -495,7 +521,9 @@ pub enum Line<'a> {
         bytes: u64,
         /// Of these, what lies in the trash.
         trashed: u64,
-        /// The bytes of trash that was emptied.
+        /// The bytes of the folders of the trash that this lies in.
+        trash_folders: u64,
+        /// The bytes of trash that was emptied, with its folders.
         emptied: u64,
         /// What is left.
         left: Left,
@@ -513,15 +541,14 @@ pub fn lines<'a>(plan: &'a Plan, swept: &'a Swept) -> Vec<Line<'a>> {
         why: it.why,
         bytes: it.bytes,
     });
-    let packages = swept.packages.iter().filter_map(|place| plan.packages.get(*place));
-    let packages = packages.map(|it| Line::Package {
+    let packages = packages_that_went(plan, swept).map(|it| Line::Package {
         ecosystem: it.package.ecosystem(),
         url: it.package.url(),
         why: it.why,
         bytes: it.bytes,
     });
     let kept = swept.kept.iter().map(|Kept { name, reason, .. }| Line::Kept { name, reason: *reason });
-    let Swept { blobs, bytes, package_bytes, trashed, emptied, left, .. } = *swept;
+    let Swept { blobs, bytes, package_bytes, trashed, trash_folders, left, .. } = *swept;
     let unmet = plan_file::written(&swept.unmet);
     let referrers = swept.images.iter().filter(|image| image.subject.is_some()).count() as u64;
     let went = swept.images.len() as u64 - referrers;
@@ -533,7 +560,8 @@ pub fn lines<'a>(plan: &'a Plan, swept: &'a Swept) -> Vec<Line<'a>> {
         package_bytes,
         bytes,
         trashed,
-        emptied,
+        trash_folders,
+        emptied: swept.emptied_bytes(),
         left,
         unmet,
     };

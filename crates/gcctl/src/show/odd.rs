@@ -6,9 +6,10 @@ use toolkit::words::count;
 const NAMED: usize = 3;
 
 /// What is to be said of what stands where only files of the store do (`strays`, paths below the
-/// store), and of these images, which stay and of which it is not known what they need.
+/// store), and of these images, which stay and of which it is not known what they need; of those
+/// that were not fetched, with the command that fetches them.
 #[must_use]
-pub fn oddities(strays: &[String], unknown: &[&str]) -> Vec<String> {
+pub fn oddities(strays: &[String], unknown: &[&str], unfetched: Option<(&[&str], &str)>) -> Vec<String> {
     let stray =
         |names| format!("passed over {names}: not a file of the store's, and it stands where only those do");
     let damaged = |names: String| {
@@ -20,6 +21,12 @@ pub fn oddities(strays: &[String], unknown: &[&str]) -> Vec<String> {
         )
     };
     let strays_named: Vec<_> = strays.iter().map(|path| format!("`{path}`")).collect();
+    let lacking = |names: String, command: &str| {
+        format!(
+            "{names} was not fetched by Git LFS, so that it is not known what it needs: every blob stays meanwhile, and no \
+             image goes for a limit of bytes; `{command}` fetches it"
+        )
+    };
     let unknown_named: Vec<_> = unknown.iter().map(|key| format!("`{key}`")).collect();
     let told = |all: &[String], one: &str| {
         let more = all.len().saturating_sub(NAMED) as u64;
@@ -31,5 +38,9 @@ pub fn oddities(strays: &[String], unknown: &[&str]) -> Vec<String> {
         .map(stray)
         .into_iter()
         .chain(told(&unknown_named, "image").map(damaged))
+        .chain(unfetched.and_then(|(keys, command)| {
+            let named: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
+            Some(lacking(told(&named, "image")?, command))
+        }))
         .collect()
 }

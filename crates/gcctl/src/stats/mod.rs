@@ -239,9 +239,8 @@ fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "-".to_owned(), |share| format!("{:.0} %", share * 100.0))
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole seconds, never negative")]
 fn span(seconds: f64) -> String {
-    if seconds < 1.0 { "-".to_owned() } else { took(seconds as u64) }
+    if seconds < 1.0 { "-".to_owned() } else { took(seconds) }
 }
 
 #[cfg(test)]

@@ -49,6 +49,7 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
         is_disk: reach.is_disk,
         incomplete: !reach.is_whole(),
         unknown,
+        unfetched: !reach.is_whole() && reach.missing.iter().all(|it| images.blobs().is_pointer(it)),
         blobs: reach.present.into_keys().collect(),
         files: bytes,
         names: listed.entry.names,
@@ -95,6 +96,7 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
         packages,
         contexts: found.contexts,
         events: found.events,
+        first_seen: found.first_seen,
         blobs: all_blobs,
         free: room.free,
         capacity: room.capacity,
@@ -137,6 +139,7 @@ struct Found {
     bodies: Vec<Body>,
     contexts: u64,
     events: u64,
+    first_seen: u64,
     unfinished: u64,
     temporary: Vec<Utf8PathBuf>,
     trash: BTreeMap<String, Removed>,
@@ -177,27 +180,25 @@ impl Found {
             },
             Place::Context => self.contexts += bytes,
             Place::Events => self.events += bytes,
+            Place::FirstSeen => self.first_seen += bytes,
             Place::Unfinished => {
                 self.unfinished += bytes;
                 self.temporary.extend(Utf8Path::from_path(path).map(Utf8Path::to_owned));
             }
-            Place::Trash(name) if metadata.is_dir() => {
-                self.removed(name, 0, metadata);
-                self.other += bytes;
-            }
-            Place::Trash(name) => self.removed(name, bytes, metadata),
+            Place::Trash(name) if metadata.is_dir() => self.removed(name, metadata).folders += bytes,
+            Place::Trash(name) => self.removed(name, metadata).bytes += bytes,
             Place::Other => self.other += bytes,
         }
         Ok(())
     }
 
     /// The folder of the trash itself comes before what is in it.
-    fn removed(&mut self, name: String, bytes: u64, metadata: &Metadata) {
+    fn removed(&mut self, name: String, metadata: &Metadata) -> &mut Removed {
         // What a killed run was about to delete is older than any grace.
         let since = metadata.modified().ok().filter(|_| !trash::is_doomed(&name));
         let since = since.and_then(|time| Timestamp::try_from(time).ok()).unwrap_or(Timestamp::UNIX_EPOCH);
-        let removed = self.trash.entry(name.clone()).or_insert_with(|| Removed { name, since, bytes: 0 });
-        removed.bytes += bytes;
+        let new = |name| Removed { name, since, bytes: 0, folders: 0 };
+        self.trash.entry(name.clone()).or_insert_with(|| new(name))
     }
 }
 
@@ -213,7 +214,7 @@ pub(crate) fn is_stray(store: &Store, found: &disk::Found<'_>) -> bool {
     let below = found.path.strip_prefix(store.root()).unwrap_or(found.path);
     match found.place {
         Place::Blob(_) | Place::Body(_) | Place::Package => !metadata.is_file(),
-        Place::OfKey(_) | Place::Events => !metadata.is_file() && !metadata.is_symlink(),
+        Place::OfKey(_) | Place::Events | Place::FirstSeen => !metadata.is_file() && !metadata.is_symlink(),
         Place::Other => !metadata.is_dir() && disk::is_folder_of_store(below),
         _ => false,
     }

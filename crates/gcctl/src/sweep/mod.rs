@@ -21,7 +21,7 @@ use storekit::files::lock::Exclusive;
 use storekit::files::state::FileState;
 use storekit::images::BESIDE;
 use storekit::{
-    Age, Batch, Damaged, Digest, Discarded, Event, Images, Kind, Listed, NeededBodies, Standing, Store,
+    Age, Batch, Damaged, Digest, Discarded, Event, Images, Key, Kind, Listed, NeededBodies, Standing, Store,
 };
 use toolkit::amount::Setting;
 
@@ -31,7 +31,7 @@ use crate::events::{TOOL, Told};
 use crate::evicted;
 use crate::holds::Holds;
 use crate::limits::{Part, Why};
-use crate::plan::{self, Eviction, Left, Plan, Rest, Unmet};
+use crate::plan::{self, Emptied, Eviction, Left, Plan, Rest, Unmet, Unneeded};
 use crate::roots::Roots;
 use crate::snapshot::Snapshot;
 use crate::survey::{reach, survey};
@@ -48,10 +48,14 @@ pub struct Swept {
     pub kept: Vec<Kept>,
     /// How many blobs went.
     pub blobs: u64,
-    /// The package entries that went, by their places in the plan.
-    pub packages: Vec<usize>,
+    /// Of these, those that went with no image, or with one that somebody else had removed.
+    pub idle: Vec<Unneeded>,
+    /// The package entries that went, in the plan's order.
+    pub packages: Vec<Went>,
     /// How many bodies of packages went.
     pub bodies: u64,
+    /// Of these, those that went with no entry.
+    pub idle_bodies: Vec<Unneeded>,
     /// The bytes of these, and of the entries.
     pub package_bytes: u64,
     /// The bytes that went out of images/, and what was unfinished in packages/.
@@ -60,8 +64,10 @@ pub struct Swept {
     pub unfinished: u64,
     /// Of these, what lies in the trash now.
     pub trashed: u64,
-    /// The bytes of the trash that was emptied.
-    pub emptied: u64,
+    /// The bytes of the folders that this lies in.
+    pub trash_folders: u64,
+    /// The folders of the trash that were emptied, with the bytes that this freed.
+    pub emptied: Vec<Emptied>,
     /// The bytes of what hashctx remembered of folders and that went.
     pub contexts: u64,
     /// Whether the disk was too full to move anything.
@@ -76,6 +82,23 @@ pub struct Swept {
     pub rest: Rest,
     /// How many images the limits would take now: they came, or changed, since the plan was made.
     pub more: u64,
+}
+
+/// A package entry that went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Went {
+    /// Its place in the plan.
+    pub place: usize,
+    /// The bytes that went with it.
+    pub bytes: u64,
+}
+
+impl Swept {
+    /// The bytes of the trash that was emptied.
+    #[must_use]
+    pub fn emptied_bytes(&self) -> u64 {
+        self.emptied.iter().map(|it| it.bytes).sum()
+    }
 }
 
 /// Something that stayed although the plan names it.
@@ -216,6 +239,17 @@ fn sweep_with(mut sweep: Sweep<'_>, since: Timestamp) -> Result<Swept> {
     sweep.finish(since)
 }
 
+/// With what a blob goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum With {
+    /// An image that went, by its place among those.
+    Image(usize),
+    /// An image of the plan that this run has not removed.
+    Another,
+    /// The plan names it by itself.
+    Nothing,
+}
+
 struct Sweep<'a> {
     store: &'a Store,
     plan: &'a Plan,
@@ -277,8 +311,12 @@ impl<'a> Sweep<'a> {
         for wave in waves(referrers) {
             self.in_steps(wave.into_iter(), Self::evict_referrer)?;
         }
-        let of_images = plan.images.iter().flat_map(|image| &image.blobs).map(|digest| (*digest, false));
-        let idle = plan.blobs.iter().map(|blob| (blob.digest, true));
+        let went: HashMap<_, _> = self.swept.images.iter().map(|it| it.key.clone()).zip(0_usize..).collect();
+        let of_images = plan.images.iter().flat_map(|image| {
+            let with = went.get(&image.key).map_or(With::Another, |place| With::Image(*place));
+            image.blobs.iter().map(move |digest| (*digest, with))
+        });
+        let idle = plan.blobs.iter().map(|blob| (blob.digest, With::Nothing));
         (self.watch)(Moment::EntriesGone);
         self.roots.read_ahead();
         (self.watch)(Moment::ReadAhead);
@@ -294,7 +332,8 @@ impl<'a> Sweep<'a> {
                 return Ok(());
             }
             trash.doom(&emptied.name)?;
-            self.swept.emptied += trash.shred()?;
+            let bytes = trash.shred()?;
+            self.swept.emptied.push(Emptied { bytes, ..emptied.clone() });
         }
         Ok(())
     }
@@ -339,7 +378,7 @@ impl<'a> Sweep<'a> {
             bytes += disk::bytes(&file)?.unwrap_or(0);
         }
         if self.discarding(|it| it.images.discard(lock, &image.key, &it.batch))? {
-            self.swept.images.push(image.clone());
+            self.swept.images.push(Eviction { bytes, ..image.clone() });
             self.count(bytes, true);
         }
         Ok(())
@@ -387,7 +426,9 @@ impl<'a> Sweep<'a> {
         let used = Timestamp::try_from(listed.used).unwrap_or(Timestamp::MAX);
         Ok(if listed.entry.descriptor.digest != image.digest {
             Some(Reason::SavedAnew)
-        } else if self.holds.entry(&image.key, &listed.entry, || self.reached(&listed))? {
+        } else if self.holds.entry(&image.key, &listed.entry, || self.reached(&listed))?
+            && !(self.is_forced(&image.key) && self.is_unknown(&listed)?)
+        {
             Some(Reason::Pinned)
         } else if used > image.used {
             Some(Reason::Used)
@@ -396,19 +437,29 @@ impl<'a> Sweep<'a> {
         })
     }
 
+    /// Whether it goes although a pin may hold it. A pin of its own key does.
+    fn is_forced(&self, key: &Key) -> bool {
+        self.plan.forced.contains(key) && !self.holds.has_key(key)
+    }
+
+    /// Whether it cannot be told what it needs.
+    fn is_unknown(&self, listed: &Listed) -> Result<bool> {
+        Ok(!reach(&mut self.images.walker(), &listed.entry.descriptor)?.unknown.is_empty())
+    }
+
     fn reason_to_keep_damaged(&self, image: &Eviction, now: &Damaged) -> Option<Reason> {
         let is_another = now.digest != image.digest;
-        let pinned = self.holds.damaged(&now.key, None).then_some(Reason::Pinned);
+        let is_held = self.holds.damaged(&now.key, None) && !self.is_forced(&now.key);
+        let pinned = is_held.then_some(Reason::Pinned);
         is_another.then_some(Reason::SavedAnew).or(pinned)
     }
 
-    /// `listed`: the plan names the blob by itself, not with an image.
-    fn take_blob(&mut self, lock: &Exclusive, (digest, listed): (Digest, bool)) -> Result<()> {
+    fn take_blob(&mut self, lock: &Exclusive, (digest, with): (Digest, With)) -> Result<()> {
         let keep = |it: &mut Self, reason| {
             it.swept.kept.push(Kept { what: What::Blob, name: digest.to_string(), reason });
         };
         if self.roots.may_need(lock, &digest)? {
-            if listed {
+            if with == With::Nothing {
                 keep(self, Reason::Needed);
             }
             return Ok(());
@@ -423,6 +474,10 @@ impl<'a> Sweep<'a> {
             Discarded::Moved => {
                 self.swept.blobs += 1;
                 self.count(bytes, true);
+                match with {
+                    With::Image(place) => self.swept.images[place].bytes += bytes,
+                    With::Another | With::Nothing => self.swept.idle.push(Unneeded { digest, bytes }),
+                }
             }
             Discarded::InUse => keep(self, Reason::InUse),
             Discarded::Gone => {}
@@ -474,14 +529,16 @@ impl<'a> Sweep<'a> {
         let needed: HashMap<_, _> = self.plan.images.iter().map(|image| &image.key).zip(needed).collect();
         for image in &self.swept.images {
             let event = Event::new(TOOL, Kind::Evict, &image.key, Timestamp::now());
-            let (bytes, limit) = (Some(image.bytes), Some(image.why.name().into_owned()));
+            let (bytes, limit) = (Some(image.bytes), Some(evicted::noted(image.why, &self.plan.limits)));
             let needed = needed.get(&image.key).copied().flatten();
             // Statistics only: a store that has no room for a line goes without.
             let _ = self.store.events().record(&Event { bytes, limit, needed, ..event });
         }
-        evicted::note(self.store, self.plan, &self.swept.packages, Timestamp::now());
+        let packages: Vec<_> = self.swept.packages.iter().map(|it| it.place).collect();
+        evicted::note(self.store, self.plan, &packages, Timestamp::now());
         let _ = self.store.events().tidy();
         let _ = self.store.packages().uses().tidy();
+        let _ = self.store.packages().first_seen().tidy(SystemTime::now());
     }
 
     /// What is left is what is found: others may have saved and used images since the plan was
@@ -489,6 +546,8 @@ impl<'a> Sweep<'a> {
     fn finish(mut self, since: Timestamp) -> Result<Swept> {
         let snapshot = Snapshot { now: since, ..survey(self.store, &Told::default())? };
         let again = plan::decide(&snapshot, &self.plan.limits);
+        let own = snapshot.trash.iter().find(|removed| removed.name == self.batch.name());
+        self.swept.trash_folders = own.map_or(0, |removed| removed.folders);
         self.swept.left = snapshot.left();
         self.swept.unmet = snapshot.unmet(&self.plan.limits);
         self.swept.unmet.extend(overdue(&again));

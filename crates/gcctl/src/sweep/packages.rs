@@ -11,15 +11,16 @@ use std::os::unix::fs::MetadataExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
+use storekit::digest::DigestMap;
 use storekit::error::At;
 use storekit::files::lock::Exclusive;
 use storekit::{Digest, Discarded, PackageKey};
 
-use super::{Kept, Reason, Sweep, What};
+use super::{Kept, Reason, Sweep, Went, What};
 use crate::disk;
 use crate::error::Result;
 use crate::packages::View;
-use crate::plan::Plan;
+use crate::plan::{Plan, Unneeded};
 use crate::survey::entry_with_metadata;
 
 /// The bodies that the plan lets go, where no entry needs them.
@@ -40,11 +41,26 @@ impl Sweep<'_> {
         let entries = entries.map(|(place, it)| (readable(&it.package.key()).path(), place)).collect();
         let entries = as_they_lie(entries, |(path, _)| folder.join(path));
         self.in_steps(entries, |it, lock, (path, place)| it.take_package(lock, &folder.join(path), place))?;
+        self.swept.packages.sort_unstable_by_key(|it| it.place);
         let idle: HashSet<Digest> = plan.bodies.iter().map(|body| body.digest).collect();
         let blobs = packages.blobs();
-        let doomed = as_they_lie(doomed(plan).into_iter().collect(), |digest| blobs.path(digest));
+        let doomed = as_they_lie(self.bodies_that_go(), |(digest, _)| blobs.path(digest));
         self.needed.read_ahead();
-        self.in_steps(doomed, |it, lock, digest| it.take_body(lock, &digest, idle.contains(&digest)))
+        self.in_steps(doomed, |it, lock, (digest, with)| {
+            it.take_body(lock, digest, with, idle.contains(&digest))
+        })
+    }
+
+    /// Each body that may go, with the last in the plan's order of the entries that went and name
+    /// it, by its place among those.
+    fn bodies_that_go(&self) -> Vec<(Digest, Option<u32>)> {
+        let mut with: DigestMap<_> = doomed(self.plan).into_iter().map(|digest| (digest, None)).collect();
+        for (went, number) in self.swept.packages.iter().zip(0..) {
+            let package = self.plan.packages.get(went.place);
+            let bodies = package.into_iter().flat_map(|it| it.package.bodies());
+            with.extend(bodies.map(|body| (body.digest, Some(number))));
+        }
+        with.into_iter().collect()
     }
 
     fn take_package(&mut self, lock: &Exclusive, path: &Utf8Path, place: usize) -> Result<()> {
@@ -61,26 +77,27 @@ impl Sweep<'_> {
             }
         };
         if self.store.packages().discard(lock, path, &self.store.trash().shredder())? {
-            self.swept.packages.push(place);
+            self.swept.packages.push(Went { place, bytes });
             self.swept.package_bytes += bytes;
         }
         Ok(())
     }
 
-    /// `listed`: the plan names the body by itself, not with an entry.
-    fn take_body(&mut self, lock: &Exclusive, digest: &Digest, listed: bool) -> Result<()> {
+    /// `with`: an entry that went, by its place among those. `listed`: the plan names the body by
+    /// itself, not with an entry.
+    fn take_body(&mut self, lock: &Exclusive, digest: Digest, with: Option<u32>, listed: bool) -> Result<()> {
         let keep = |it: &mut Self, reason| {
             it.swept.kept.push(Kept { what: What::Body, name: digest.to_string(), reason });
         };
-        if self.needed.is_needed(lock, digest)? {
+        if self.needed.is_needed(lock, &digest)? {
             if listed {
                 keep(self, Reason::Needed);
             }
             return Ok(());
         }
         let packages = self.store.packages();
-        let Some(bytes) = disk::bytes(&packages.blobs().path(digest))? else { return Ok(()) };
-        let done = packages.discard_body(lock, digest, &self.store.trash().shredder());
+        let Some(bytes) = disk::bytes(&packages.blobs().path(&digest))? else { return Ok(()) };
+        let done = packages.discard_body(lock, &digest, &self.store.trash().shredder());
         if matches!(&done, Err(error) if error.is_unreadable()) {
             keep(self, Reason::Unreadable);
             return Ok(());
@@ -89,6 +106,10 @@ impl Sweep<'_> {
             Discarded::Moved => {
                 self.swept.bodies += 1;
                 self.swept.package_bytes += bytes;
+                match with.and_then(|number| self.swept.packages.get_mut(number as usize)) {
+                    Some(went) => went.bytes += bytes,
+                    None => self.swept.idle_bodies.push(Unneeded { digest, bytes }),
+                }
             }
             Discarded::InUse => keep(self, Reason::InUse),
             Discarded::Gone => {}

@@ -4,6 +4,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use storekit::Age;
+use storekit::image_name::spellings;
 use toolkit::amount::Setting;
 use toolkit::settings::Settings;
 use toolkit::tables::{self, Count};
@@ -62,8 +63,9 @@ impl TierLimits {
     /// Whether the image stays for its name.
     #[must_use]
     pub fn keeps(&self, image: &Image) -> bool {
-        let own = image.origin.image.iter().map(storekit::Remark::as_str);
-        image.names.iter().map(String::as_str).chain(own).any(|name| self.keep.is_match(name))
+        let mut own = image.origin.image.iter().map(storekit::Remark::as_str);
+        let mut names = image.names.iter().flat_map(|name| spellings(name));
+        own.any(|name| self.keep.is_match(name)) || names.any(|name| self.keep.is_match(&*name))
     }
 }
 

@@ -58,7 +58,8 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Reads the lines, at this time.
+    /// Reads the lines, at this time. One that is not understood may name an image whose blobs
+    /// others share, so nothing is planned then.
     ///
     /// # Errors
     /// [`Error::BadListing`], those of `input`.
@@ -67,7 +68,7 @@ impl Listing {
         let (mut number, mut sum) = (0, 0);
         while let Some(text) = line(input, &mut number)? {
             let bad = |reason: String| Error::BadListing { line: number, reason };
-            let row: Row = serde_json::from_slice(&text).map_err(|_| bad(NOT_A_ROW.to_owned()))?;
+            let row: Row = serde_json::from_slice(&text).map_err(|error| bad(not_a_row(&error)))?;
             listing.add(row, &mut sum).map_err(bad)?;
         }
         listing.snapshot.images.sort_by(|one, other| one.key.cmp(&other.key));
@@ -114,6 +115,7 @@ impl Listing {
                     subject: None,
                     incomplete: false,
                     unknown: false,
+                    unfetched: false,
                     blobs,
                     files: 0,
                 });
@@ -141,7 +143,16 @@ impl Listing {
     }
 }
 
-const NOT_A_ROW: &str = "it is not an entry";
+/// Why a line is not an entry. It is one line, so that the reader's count of lines says nothing.
+fn not_a_row(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let why = text.rsplit_once(" at line ").map_or(text.as_str(), |(why, _)| why);
+    let why: String = why.chars().take(MOST_SAID).collect();
+    format!("it is not an entry ({})", storekit::printable(&why))
+}
+
+/// So many characters are said of what is wrong with a line.
+const MOST_SAID: usize = 200;
 
 /// The next line; `None` at the end.
 fn line(input: &mut dyn BufRead, number: &mut usize) -> Result<Option<Vec<u8>>> {
@@ -215,11 +226,15 @@ mod tests {
         let elsewhere = row("b", SAVED).replace("store:/s", "store:/t");
         for (text, word) in [
             ("nothing\n".to_owned(), "line 1"),
-            (row("a", "") + "{}\n", "line 2"),
+            (
+                row("a", "") + "{}\n",
+                "line 2 of the list cannot be understood: it is not an entry (missing field `",
+            ),
             (row("a", SAVED) + &elsewhere, "store:/t"),
             (row("a", SAVED).trim_end().to_owned(), "cut off"),
             (row("a", SAVED) + &row("a", SAVED), "twice"),
             (row("../a", SAVED), "line 1"),
+            (row("a", ",\"blobs\":7"), "invalid type: integer `7`"),
         ] {
             let message = read(&text).unwrap_err().to_string();
             assert!(message.contains(word), "{text}: {message}");

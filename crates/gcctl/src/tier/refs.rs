@@ -185,6 +185,7 @@ mod tests {
             subject: None,
             incomplete: false,
             unknown: false,
+            unfetched: false,
             blobs: Vec::new(),
             files: 0,
         }

@@ -89,6 +89,8 @@ pub struct Report {
     pub images: u64,
     /// How many entries of packages were looked at.
     pub packages: u64,
+    /// How many blobs were not fetched by Git LFS: pointers stand for them.
+    pub unfetched: u64,
     /// What is wrong, by kind and path.
     pub findings: Vec<Finding>,
     /// What stands where only files of the store do and is not one, and is passed over: paths below
@@ -123,7 +125,7 @@ pub fn verify(store: &Store, repair: bool) -> Result<Report> {
         // Makes those anew that are worth it; what stands in the way was found.
         let _ = survey(&store, &Told::default());
     }
-    let mut report = verifier.report;
+    let mut report = Report { unfetched: verifier.unfetched.len() as u64, ..verifier.report };
     report.findings.sort_by(|one, other| (one.kind, &one.path).cmp(&(other.kind, &other.path)));
     Ok(report)
 }

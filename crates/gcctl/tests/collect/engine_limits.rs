@@ -48,6 +48,9 @@ fn of_user(session: &Session, text: &str) {
 fn what_may_go_of_an_engine_is_said_in_settings_and_by_options() {
     let session = docker();
     assert_eq!(goes(&session, ""), ["sha256:a"]);
+    session.run("engine plan --max-age 90y --keep debian:*").ok().says(
+        "nothing goes: 1 kept by `keep`, 1 an image with a name (`--named` lets those go), 1 unused for less than",
+    );
     session.write("larder.toml", "[[gcctl.engine]]\nnamed = true\nmax-size = \"5MB\"\n");
     assert_eq!(goes(&session, ""), ["sha256:a", "app:1"]);
     assert_eq!(goes(&session, "--max-size none"), ["sha256:a", "app:1", "debian:12"]);

@@ -40,6 +40,12 @@ fn goes(scratch: &Scratch, session: &Session) -> Vec<String> {
     extras.map(|row| row["path"].as_str().unwrap().to_owned()).collect()
 }
 
+/// What a folder occupies.
+fn du(session: &Session, folder: &str) -> u64 {
+    let du = Ran::of(session.program("du").args(["-s", "--block-size=1"]).arg(session.path(folder))).ok();
+    du.stdout().split_whitespace().next().unwrap().parse().unwrap()
+}
+
 const CACHE: &str = "[[extra]]\npath = \"cache\"\nkind = \"dir\"\n";
 
 #[test]
@@ -56,8 +62,7 @@ fn a_folder_is_listed_and_stands_beside_the_store() {
     let beside = gcctl(&scratch, &session, "df --json").ends(0).rows();
     assert_eq!(beside[0]["total"], before[0]["total"], "it is in no sum");
     let extra = &beside[0]["extra"][0];
-    let du = Ran::of(session.program("du").args(["-s", "--block-size=1"]).arg(session.path("cache"))).ok();
-    let du: u64 = du.stdout().split_whitespace().next().unwrap().parse().unwrap();
+    let du = du(&session, "cache");
     assert_eq!((extra["bytes"].as_u64(), extra["items"].as_u64()), (Some(du), Some(2)));
     let table = gcctl(&scratch, &session, "df").ends(0).stdout();
     assert!(table.lines().last().unwrap().ends_with("/cache"), "{table}");
@@ -105,6 +110,20 @@ fn the_oldest_files_go_and_only_those_of_the_plan() {
     session.write("larder.toml", "");
     session.feed(&apply, plan.as_bytes()).ends(2).says("no settings name it");
     assert!(left("a"));
+}
+
+#[test]
+fn what_goes_of_folders_is_not_said_to_be_nothing_and_one_that_is_not_there_is_told() {
+    let (scratch, session) = settled(&format!("{CACHE}max-age = \"30h\"\n"));
+    for words in ["plan", "run", "df", "limits", "ls extra"] {
+        let ran = gcctl(&scratch, &session, words).ends(0).says("/cache` is not there; `");
+        ran.says("larder.toml` names it");
+    }
+    file(&session, "cache/old", 4000, 50);
+    gcctl(&scratch, &session, "plan").ends(0).says("nothing of the store would go; left");
+    gcctl(&scratch, &session, "run").ends(0).says("nothing to remove in the store; left");
+    let ran = gcctl(&scratch, &session, "run").ends(0).says("nothing to remove; left");
+    assert!(!ran.stderr().contains("not there"), "{}", ran.stderr());
 }
 
 #[test]
@@ -276,9 +295,11 @@ fn of_models_whole_revisions_go_and_only_blobs_that_nothing_else_needs() {
     let ran = gcctl(&scratch, &session, "run");
     assert!(ran.ends(1).stderr().contains("in use"));
     drop(lock);
+    let before = du(&session, "hf");
     let rows = gcctl(&scratch, &session, "run --json").ends(1).rows();
     let extras: Vec<&Value> = rows.iter().filter(|row| row["kind"] == "extra").collect();
     assert_eq!(extras[0]["path"], old.as_str());
+    assert_eq!(extras[0]["bytes"].as_u64(), Some(before - du(&session, "hf")), "without what others share");
     assert!(!at(&session, &format!("snapshots/{OLD}")) && !at(&session, "blobs/of-old"));
     assert!(!at(&session, ".larder-going"));
     for path in ["blobs/shared", "blobs/of-new", "blobs/of-lost", "blobs/coming.incomplete", "refs/main"] {
@@ -287,8 +308,12 @@ fn of_models_whole_revisions_go_and_only_blobs_that_nothing_else_needs() {
     assert!(session.path("hf/hub/.locks/models--team--tiny/of-old.lock").exists());
     // By its age one goes that a tag names, and the tag with it.
     session.write("larder.toml", format!("{HUB}max-age = \"10d\"\n"));
-    gcctl(&scratch, &session, "run").ends(0);
+    let table = gcctl(&scratch, &session, "plan").ends(0).stdout();
+    assert!(table.contains(&format!("snapshots/{LOST} (tags/v0)\n")), "{table}");
+    let before = du(&session, "hf");
+    let rows = gcctl(&scratch, &session, "run --json").ends(0).rows();
     assert!(!at(&session, &format!("snapshots/{LOST}")) && !at(&session, "refs/tags/v0"));
+    assert_eq!(rows[0]["bytes"].as_u64(), Some(before - du(&session, "hf")), "with its tag");
     assert!(at(&session, &format!("snapshots/{NEW}/config.json")) && at(&session, "refs/main"));
 }
 

@@ -25,10 +25,12 @@ mod books;
 mod engine_limits;
 mod engines;
 mod extra;
+mod freed;
 mod index;
 mod limits;
 mod links;
 mod machine;
+mod names;
 mod packages;
 mod pins;
 mod scratch;
@@ -201,7 +203,7 @@ fn a_limit_of_bytes_counts_the_trash_and_empties_it() {
 }
 
 /// The parts of `df --json` that add up to `total`.
-pub(crate) const PARTS: [&str; 12] = [
+pub(crate) const PARTS: [&str; 13] = [
     "unique",
     "shared",
     "unreferenced",
@@ -213,6 +215,7 @@ pub(crate) const PARTS: [&str; 12] = [
     "damaged",
     "contexts",
     "events",
+    "first-seen",
     "other",
 ];
 
@@ -298,7 +301,8 @@ fn what_is_left_is_what_df_shows() {
     let planned = line("plan --json --max-images 1")["bytes"].as_u64().unwrap();
     let swept = line("run --json --max-images 1")["left"]["bytes"].as_u64().unwrap();
     let df = line("df --json");
-    let apart = ["other", "contexts", "events"].map(|part| df[part].as_u64().unwrap());
+    let apart =
+        ["other", "contexts", "events", "first-seen", "trash-folders"].map(|part| df[part].as_u64().unwrap());
     let found = df["total"].as_u64().unwrap() - apart.iter().sum::<u64>();
     assert_eq!((planned, swept), (found, found));
 }
@@ -312,7 +316,8 @@ fn damaged_blobs_are_no_trash_that_could_come_back() {
     blobs.verify(&layer("a")).unwrap_err();
     blobs.move_aside(&layer("a")).unwrap();
     let df: serde_json::Value = serde_json::from_str(&scratch.run("df --json").ends(0).stdout()).unwrap();
-    assert_eq!((df["trash"].as_u64(), df["damaged"].as_u64()), (Some(0), Some(4096)));
+    let folders = df["trash-folders"].as_u64().unwrap();
+    assert_eq!((df["trash"].as_u64(), df["damaged"].as_u64()), (Some(0), Some(4096 + folders)));
     scratch.run("run --trash-grace 0s").ends(0);
     let df: serde_json::Value = serde_json::from_str(&scratch.run("df --json").ends(0).stdout()).unwrap();
     assert_eq!(df["damaged"], 0);
@@ -560,7 +565,12 @@ fn a_filter_of_packages_lists_no_images() {
     scratch.three();
     assert_eq!(scratch.run("ls --ecosystem npm -0").ends(0).stdout(), "");
     scratch.run("ls --ecosystem npm").ends(0).says("no packages match");
-    scratch.run("ls images --ecosystem npm").ends(0).says("no images match");
+    for what in ["images", "extra", "trash", "events"] {
+        let ran = scratch.run(&format!("ls {what} --ecosystem npm")).ends(2);
+        ran.says(&format!("what `ls {what}` lists has no ecosystem"));
+    }
+    scratch.run("ls --ecosystem nmp").ends(2).says("is `npm` meant?");
+    scratch.run("ls packages --ecosystem go").ends(0).says("no packages match");
     scratch.run("ls --name nothing").ends(0).says("no images match");
 }
 

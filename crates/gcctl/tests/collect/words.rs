@@ -191,3 +191,17 @@ fn apply_on_a_terminal_says_that_it_waits() {
     let ran = Ran::of(&mut command).ends(2);
     assert!(ran.stdout().contains("waiting for a plan on stdin"), "{}", ran.stdout());
 }
+
+#[test]
+fn a_pin_says_what_it_holds_and_a_clean_what_pins_keep() {
+    let scratch = Scratch::new();
+    scratch.three().name("a", &["app:1"]);
+    scratch.run("pin none:*").ends(0).says("`none:*` pinned: holds nothing yet");
+    scratch.run("pin [abc]").ends(0).says("`[abc]` pinned: holds 3 images");
+    let table = scratch.run("pins").ends(0).stdout();
+    assert!(table.lines().any(|line| line.starts_with("none:*") && line.ends_with("nothing yet")), "{table}");
+    for words in ["clean", "clean --dry-run"] {
+        scratch.run(words).ends(0).says("3 images stay, for they are held by pins (`gcctl pins`)");
+    }
+    scratch.run("clean --packages").ends(0).says("nothing to remove");
+}

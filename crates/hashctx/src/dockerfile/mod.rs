@@ -41,7 +41,7 @@ mod words;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use storekit::Platform;
+use storekit::{Platform, image_name};
 
 use crate::config::PROXY_ARGS;
 use crate::dockerignore::Engine;
@@ -246,10 +246,6 @@ fn context_name(name: &str, contexts: &BTreeMap<String, NamedContext>) -> Option
 /// nothing is said.
 #[must_use]
 pub fn same_image(one: &str, other: &str) -> bool {
-    let plain = |name: &str| {
-        let name = name.strip_prefix("docker.io/").unwrap_or(name);
-        let name = name.strip_prefix("library/").unwrap_or(name);
-        name.strip_suffix(":latest").unwrap_or(name).to_lowercase()
-    };
-    plain(one) == plain(other)
+    let full = |name: &str| image_name::full(&name.to_lowercase());
+    full(one) == full(other)
 }

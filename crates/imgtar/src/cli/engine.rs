@@ -7,9 +7,9 @@ use camino::Utf8PathBuf;
 use imgtar::engine::{Engine, Kind};
 use toolkit::guard;
 
+use crate::cli::EngineArgs;
 use crate::cli::docker_host;
 use crate::cli::run::Invocation;
-use crate::cli::{EngineArgs, EngineName};
 
 /// A command that ends with this process, however that ends.
 fn guarded(program: &str) -> Command {
@@ -39,11 +39,7 @@ impl Invocation<'_> {
     }
 
     fn engine(&self, args: &EngineArgs) -> Engine {
-        let kind = match args.engine {
-            Some(EngineName::Docker) => Kind::Docker,
-            None if self.is_there(Kind::Docker) || !self.is_there(Kind::Podman) => Kind::Docker,
-            Some(EngineName::Podman) | None => Kind::Podman,
-        };
+        let kind = args.engine.unwrap_or_else(|| self.kind_there());
         if self.view.common.verbose {
             let through = match self.socket(kind) {
                 Some(socket) => format!("`{socket}`, or else `{}`", self.program(kind)),
@@ -52,6 +48,11 @@ impl Invocation<'_> {
             self.view.say(&format!("engine: {}, through {through}", kind.name()));
         }
         self.engine_of(kind)
+    }
+
+    fn kind_there(&self) -> Kind {
+        let is_podman = !self.is_there(Kind::Docker) && self.is_there(Kind::Podman);
+        if is_podman { Kind::Podman } else { Kind::Docker }
     }
 
     pub(crate) fn engine_of(&self, kind: Kind) -> Engine {

@@ -22,6 +22,7 @@ pub(crate) mod view;
 
 use camino::Utf8PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
+use imgtar::engine::Kind;
 use imgtar::format::oci::Platform;
 use storekit::Reference;
 use storekit::{Key, KeyOrName, Remark};
@@ -458,13 +459,7 @@ impl NoteArgs {
 pub(crate) struct EngineArgs {
     /// Which engine; by default docker if it answers, else podman
     #[arg(long)]
-    pub(crate) engine: Option<EngineName>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum EngineName {
-    Docker,
-    Podman,
+    pub(crate) engine: Option<Kind>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -18,7 +18,6 @@ use toolkit::net::{self, Authorities};
 use toolkit::settings::Environment;
 use toolkit::{Outcome, Output};
 
-use crate::cli::EngineName;
 use crate::cli::registry_args::{PullArgs, PushArgs, RegistryArgs, ResolveArgs, RetagArgs, TagsArgs};
 use crate::cli::run::{Invocation, out, read_notes};
 
@@ -215,12 +214,8 @@ impl Invocation<'_> {
 
     /// The digest that the engine knows the image by in the registry; where there is none, the
     /// image's ID.
-    fn resolve_in(&self, engine: EngineName, name: &str, reference: &Reference) -> Result<Option<Digest>> {
-        let kind = match engine {
-            EngineName::Docker => Kind::Docker,
-            EngineName::Podman => Kind::Podman,
-        };
-        let Some(known) = self.engine_of(kind).digests(name)? else { return Ok(None) };
+    fn resolve_in(&self, engine: Kind, name: &str, reference: &Reference) -> Result<Option<Digest>> {
+        let Some(known) = self.engine_of(engine).digests(name)? else { return Ok(None) };
         let of_it = |known: &&Reference| {
             (known.registry(), known.repository()) == (reference.registry(), reference.repository())
         };

@@ -1,13 +1,14 @@
 //! The flags of the commands that speak with registries.
 
 use clap::ValueEnum;
+use imgtar::engine::Kind;
 use imgtar::format::compression::Form;
 use imgtar::format::oci::Platform;
 use storekit::Reference;
 use storekit::{Age, Key, KeyOrName};
 
+use crate::cli::NoteArgs;
 use crate::cli::tier::TierArgs;
-use crate::cli::{EngineName, NoteArgs};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct PushArgs {
@@ -113,7 +114,7 @@ pub(crate) struct ResolveArgs {
     pub(crate) key: bool,
     /// Ask this engine what it holds under the name, instead of the registry
     #[arg(long)]
-    pub(crate) engine: Option<EngineName>,
+    pub(crate) engine: Option<Kind>,
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
 }

@@ -32,36 +32,8 @@ pub use digests::Digests;
 use process::{Running, collect, telling};
 pub use seen::Seen;
 pub(crate) use seen::is_digest;
+pub use toolkit::Engine as Kind;
 pub use transfer::{Loading, Saving};
-
-/// Which engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Docker.
-    Docker,
-    /// Podman.
-    Podman,
-}
-
-impl Kind {
-    /// The engine's name, which is that of its command too.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Docker => "docker",
-            Self::Podman => "podman",
-        }
-    }
-
-    /// The variable that names another command.
-    #[must_use]
-    pub fn variable(self) -> &'static str {
-        match self {
-            Self::Docker => "LARDER_DOCKER",
-            Self::Podman => "LARDER_PODMAN",
-        }
-    }
-}
 
 /// How an engine keeps images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,8 @@
 
 use crate::error::{Error, Result};
 
+pub use storekit::image_name::familiar;
+
 /// Checks a name, and adds `:latest` where it has no tag, as engines do.
 ///
 /// # Errors
@@ -52,14 +54,6 @@ pub fn sorted_out(names: &[String]) -> (Vec<String>, Vec<String>) {
         }
     }
     (good, bad)
-}
-
-/// The name as docker shows it.
-#[must_use]
-pub fn familiar(name: &str) -> &str {
-    let hub = name.strip_prefix("docker.io/").or_else(|| name.strip_prefix("index.docker.io/"));
-    let short = hub.unwrap_or(name);
-    short.strip_prefix("library/").filter(|rest| !rest.contains('/')).unwrap_or(short)
 }
 
 /// The name with its registry, as containerd and podman know it: docker's own is understood where
@@ -127,7 +121,6 @@ mod tests {
         ] {
             assert_eq!((super::whole(short).as_str(), familiar(whole)), (whole, short));
         }
-        assert_eq!(familiar("index.docker.io/library/app:1"), "app:1");
         for text in ["docker.io/app:1", "index.docker.io/library/app:1"] {
             assert_eq!(super::whole(text), "docker.io/library/app:1");
         }

@@ -1,8 +1,8 @@
 //! An image under its key in another place: another store, a repository of a registry, a bucket.
 //! What is noted with it (names, inputs, where it came from) goes along.
 //!
-//! - [`place`]: how a place is written. `kind`: what each kind of place can do. `store`,
-//!   `registry`, `s3`: the kinds. `open`: the place that is meant.
+//! - [`place`]: how a place is written. `kind`: what each kind of place can do. `kinds`: the kinds,
+//!   a store, a registry, a bucket. `open`: the place that is meant.
 //! - [`has()`], [`pull()`], [`push()`]: an image is asked for, comes, or goes. [`list()`],
 //!   [`remove()`]: what stands in a place, and what is no longer to; [`planned`]: as a plan says.
 //!   [`inputs()`]: what an image was made from.
@@ -10,11 +10,11 @@
 //! Deliberately absent: which places there are and in which order they are asked; what is to be
 //! removed from a place, and why; the environment, the terminal.
 
-pub(crate) mod artifact;
 pub mod config;
 pub mod has;
 pub mod inputs;
 pub(crate) mod kind;
+pub(crate) mod kinds;
 pub mod list;
 pub(crate) mod open;
 pub mod place;
@@ -22,11 +22,8 @@ pub mod planned;
 pub mod pull;
 pub mod push;
 pub(crate) mod reach;
-pub(crate) mod registry;
 pub mod removal;
 pub mod remove;
-pub(crate) mod s3;
-pub(crate) mod store;
 
 pub use crate::error::tier::Error;
 pub use crate::image::signature::{PublicKey, Signer};

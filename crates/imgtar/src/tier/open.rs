@@ -4,11 +4,11 @@ use crate::error::Result;
 use crate::registry::Purpose;
 use crate::tier::config::Config;
 use crate::tier::kind::Tier;
+use crate::tier::kinds::registry::RegistryTier;
+use crate::tier::kinds::s3::client::Bucket;
+use crate::tier::kinds::s3::tier::S3Tier;
+use crate::tier::kinds::store::StoreTier;
 use crate::tier::place::Place;
-use crate::tier::registry::RegistryTier;
-use crate::tier::s3::client::Bucket;
-use crate::tier::s3::tier::S3Tier;
-use crate::tier::store::StoreTier;
 
 /// Opens the place for this purpose.
 ///

@@ -19,15 +19,15 @@ use crate::registry::push::push_whole;
 use crate::registry::upload::{self, Content};
 use crate::registry::{Client, Purpose};
 use crate::tally::Tally;
-use crate::tier::artifact;
 use crate::tier::config::Config;
 use crate::tier::kind::{Tier, Told};
+use crate::tier::kinds::artifact;
+use crate::tier::kinds::registry::RegistryTier;
+use crate::tier::kinds::s3::client::Bucket;
+use crate::tier::kinds::s3::push::{Job, Sent};
+use crate::tier::kinds::s3::tier::S3Tier;
+use crate::tier::kinds::store::{FromStore, StoreTier, patient};
 use crate::tier::place::{Place, Repository};
-use crate::tier::registry::RegistryTier;
-use crate::tier::s3::client::Bucket;
-use crate::tier::s3::push::{Job, Sent};
-use crate::tier::s3::tier::S3Tier;
-use crate::tier::store::{FromStore, StoreTier, patient};
 
 /// What a push did.
 #[derive(Clone, Debug, Serialize)]

@@ -12,14 +12,14 @@ use crate::parallel;
 use crate::registry::Purpose;
 use crate::registry::tags::Deletion;
 use crate::registry::upload::{self, Content};
-use crate::tier::artifact;
 use crate::tier::config::Config;
+use crate::tier::kinds::artifact;
+use crate::tier::kinds::registry::RegistryTier;
+use crate::tier::kinds::s3::client::Bucket;
+use crate::tier::kinds::s3::tier::S3Tier;
+use crate::tier::kinds::store::{self, patient};
 use crate::tier::place::{Place, Repository};
-use crate::tier::registry::RegistryTier;
 use crate::tier::removal::Removal;
-use crate::tier::s3::client::Bucket;
-use crate::tier::s3::tier::S3Tier;
-use crate::tier::store::{self, patient};
 
 /// Removes what stands under these keys in the place.
 ///

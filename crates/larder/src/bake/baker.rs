@@ -4,16 +4,17 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use storekit::Entry;
+use storekit::files::turn::Turn;
 use storekit::store::Store;
+use toolkit::Engine;
 
-use super::Options;
 use super::before::Before;
-use super::builder::Builder;
+use super::engines::builder::Builder;
+use super::engines::inspect::inspect;
 use super::flow::Bake;
-use super::inspect::inspect;
-use super::pieces::{Piece, Planned, neighbours};
-use super::stock::{Stock, of_project};
-use crate::engine::Engine;
+use super::options::Options;
+use super::order::pieces::{Piece, Planned, neighbours};
+use super::stock::{Stock, of_project, turn};
 use crate::process::command::Cmd;
 use crate::process::packages::Through;
 use crate::process::runner::{RunError, Runner};
@@ -156,6 +157,16 @@ impl<'a> Baker<'a> {
     /// How long the build took whose image is stored under the key.
     pub(super) fn build_seconds(&self, key: &str) -> Option<f64> {
         self.stored(key)?.build_seconds
+    }
+
+    /// The right to make what the key stands for: where another bake makes it, that is waited for.
+    /// `None` where nothing is `cached`, or there is no store.
+    pub(super) fn turn(&self, name: &str, key: &str, cached: bool) -> Result<Option<Turn>, RunError> {
+        let store = self.options.store.as_deref().filter(|_| cached);
+        turn::take(store, key, self.runner, || {
+            self.runner.live().step(name, "waiting for the same, which is being made");
+            self.runner.tell(&format!("waiting: {name}: the same is being made"));
+        })
     }
 
     pub(super) fn stored(&self, key: &str) -> Option<Entry> {

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::io;
 
 use super::before::key_of;
+use super::engines::inspect::{Inspected, inspect};
 use super::flow::Bake;
-use super::inspect::{Inspected, inspect};
-use super::pieces::Planned;
-use super::plan::uses;
+use super::order::pieces::Planned;
+use super::order::plan::uses;
 use crate::config::image::Ignore;
 use crate::config::names;
 use crate::process::runner::RunError;

@@ -29,6 +29,18 @@ pub(super) struct Against {
     pub(super) replace: bool,
 }
 
+impl Against {
+    /// What the command line and larder.toml have against it.
+    pub(super) fn of_options(is_rebuilt: bool, is_cached: bool) -> Option<Self> {
+        let reason = match (is_rebuilt, is_cached) {
+            (true, _) => "asked for with `--rebuild`",
+            (false, false) => "the image cache is off",
+            (false, true) => return None,
+        };
+        Some(Self { reason: reason.to_owned(), chain: Vec::new(), replace: false })
+    }
+}
+
 impl<'b> Before<'b> {
     /// One may be among both.
     pub(super) fn new(below: Vec<&'b Baked>, feeds: Vec<&'b Baked>) -> Self {

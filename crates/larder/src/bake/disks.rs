@@ -8,18 +8,17 @@ use std::time::Instant;
 use camino::{Utf8Path, Utf8PathBuf};
 use miette::Diagnostic;
 use tempfile::TempDir;
+use toolkit::Engine;
 
 use super::baker::Baker;
-use super::before::{Before, chain, not_saved, rebuilt, why};
+use super::before::{Against, Before, chain, not_saved, rebuilt, why};
+use super::engines::inspect::{Inspected, inspect};
 use super::flow::with_causes;
 use super::inputs::digest;
-use super::inspect::{Inspected, inspect};
-use super::pieces::PlannedDisk;
-use super::stock::turn;
+use super::order::pieces::PlannedDisk;
 use super::stock::{Found, from, judged};
 use crate::config::disk::Disk;
 use crate::disk::{WORK, glob};
-use crate::engine::Engine;
 use crate::outputs::OutputError;
 use crate::outputs::place::{Owner, put};
 use crate::outputs::record::Ledger;
@@ -147,11 +146,7 @@ impl DiskBake<'_> {
             return Ok((State::Stale, None, false));
         }
         let name = &self.disk.name;
-        let store = options.store.as_deref().filter(|_| self.cached());
-        let turn = turn::take(store, &spec.key, self.baker.runner, || {
-            self.step("waiting for the same, which is being made");
-            self.baker.runner.tell(&format!("waiting: {name}: the same is being made"));
-        })?;
+        let turn = self.baker.turn(name, &spec.key, self.cached())?;
         // It may have been saved between the question and the turn, too.
         let may_be_there =
             turn.as_ref().is_some_and(|turn| turn.waited) || self.baker.stored(&spec.key).is_some();
@@ -170,18 +165,12 @@ impl DiskBake<'_> {
 
     /// Whether the store has it and the output stands, unless it is to be made in any case.
     fn found(&mut self, key: &str) -> Result<bool, RunError> {
-        if self.rebuild {
-            self.reason = Some("asked for with `--rebuild`".to_owned());
-        } else if !self.cached() {
-            self.reason = Some("the image cache is off".to_owned());
-        } else if let Some(against) =
-            self.before.against(self.baker.options.store.as_deref(), key, &self.disk.needs)
-        {
-            (self.reason, self.chain) = (Some(against.reason), against.chain);
-            self.replace |= against.replace;
-        } else {
-            return self.look_up(key);
-        }
+        let store = self.baker.options.store.as_deref();
+        let against = Against::of_options(self.rebuild, self.cached())
+            .or_else(|| self.before.against(store, key, &self.disk.needs));
+        let Some(against) = against else { return self.look_up(key) };
+        (self.reason, self.chain) = (Some(against.reason), against.chain);
+        self.replace |= against.replace;
         Ok(false)
     }
 

@@ -9,10 +9,9 @@ use miette::Diagnostic;
 use storekit::files::turn::Turn;
 
 use super::baker::Baker;
-use super::before::{Before, chain, rebuilt, why};
+use super::before::{Against, Before, chain, rebuilt, why};
 use super::inputs::{Inputs, digest, doubts, unusable};
-use super::pieces::Planned;
-use super::stock::turn;
+use super::order::pieces::Planned;
 use super::stock::{Found, from};
 use crate::config::image::{Ignore, Image, Named};
 use crate::process::command::Cmd;
@@ -204,12 +203,7 @@ impl Bake<'_> {
             return Ok(Err(None));
         }
         let missed = self.reason.is_none();
-        let store = self.baker.options.store.as_deref();
-        let name = &self.image.name;
-        let turn = turn::take(store, key, self.baker.runner, || {
-            self.step("waiting for the same, which is being made");
-            self.baker.runner.tell(&format!("waiting: {name}: the same is being made"));
-        })?;
+        let turn = self.baker.turn(&self.image.name, key, true)?;
         // It may have been saved between the question and the turn, too.
         if (turn.as_ref().is_some_and(|turn| turn.waited) || (missed && self.stands(key)))
             && let Some(from) = self.found(key)?
@@ -225,18 +219,13 @@ impl Bake<'_> {
 
     /// Where the image was found, unless it is to be built in any case.
     fn found(&mut self, key: &str) -> Result<Option<&'static str>, RunError> {
-        if self.baker.options.rebuild && self.planned.asked {
-            self.reason = Some("asked for with `--rebuild`".to_owned());
-        } else if !self.cached() {
-            self.reason = Some("the image cache is off".to_owned());
-        } else if let Some(against) =
-            self.before.against(self.baker.options.store.as_deref(), key, &self.image.needs)
-        {
-            (self.reason, self.chain) = (Some(against.reason), against.chain);
-            self.replace |= against.replace;
-        } else {
-            return self.look_up(key);
-        }
+        let store = self.baker.options.store.as_deref();
+        let is_rebuilt = self.baker.options.rebuild && self.planned.asked;
+        let against = Against::of_options(is_rebuilt, self.cached())
+            .or_else(|| self.before.against(store, key, &self.image.needs));
+        let Some(against) = against else { return self.look_up(key) };
+        (self.reason, self.chain) = (Some(against.reason), against.chain);
+        self.replace |= against.replace;
         Ok(None)
     }
 

@@ -11,7 +11,7 @@ use std::time::Instant;
 use serde::Deserialize;
 
 use super::baker::Baker;
-use super::pieces::Piece;
+use super::order::pieces::Piece;
 use super::stock::from;
 use crate::config::Project;
 use crate::config::image::Image;

@@ -7,20 +7,18 @@
 mod baker;
 mod bases;
 mod before;
-mod builder;
 mod disks;
 mod earlier;
 mod engines;
-mod feeds;
+mod error;
 mod flow;
 mod indexes;
 mod inputs;
-mod inspect;
 mod locks;
 mod make;
+mod options;
+mod order;
 mod outputs;
-mod pieces;
-mod plan;
 mod prove;
 mod stock;
 pub(crate) mod tags;
@@ -29,24 +27,23 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Mutex;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use jiff::Timestamp;
-use miette::Diagnostic;
 use storekit::Kind;
 use storekit::events::Event;
 use storekit::store::Store;
-use thiserror::Error;
-use toolkit::{Outcome, output};
+use toolkit::{Engine, Outcome, output};
 
-use self::engines::LastEngines;
-use self::pieces::{Piece, images, images_mut};
+pub use self::error::BakeError;
+pub use self::options::{Against, Options};
 
-use crate::config::chosen::{ChosenError, chosen_disks, chosen_images};
-use crate::config::secrets::{self, NoSecret};
-use crate::config::{ConfigError, Project};
-use crate::engine::Engine;
-use crate::lock::LockError;
-use crate::occasion::Occasion;
+use self::engines::{LastEngines, inspect};
+use self::order::pieces::{Piece, images, images_mut};
+use self::order::{pieces, plan};
+
+use crate::config::Project;
+use crate::config::chosen::{chosen_disks, chosen_images};
+use crate::config::secrets;
 use crate::outputs::spec;
 use crate::process::live::Live;
 use crate::process::runner::{RunError, Runner, Verbosity};
@@ -55,173 +52,7 @@ use crate::process::tools::Tools;
 use crate::report::summary::{Summary, append};
 use crate::report::{self, Baked, State, Sum};
 use crate::schedule;
-use crate::tags::plan::TagError;
-use crate::tier::{Layers, Queue, Route, Supply, Tally, Tiers, Trouble};
-
-/// What to bake, and how.
-#[derive(Clone, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line, and all combine")]
-pub struct Options {
-    /// The images' names; none means all.
-    pub names: Vec<String>,
-    /// Build from scratch, whatever the store has, and save over it.
-    pub rebuild: bool,
-    /// Build from scratch, and save nothing.
-    pub from_scratch: bool,
-    /// Build beside what is stored, and compare.
-    pub prove: bool,
-    /// Build nothing; say what would be built.
-    pub check: bool,
-    /// Neither ask the store nor save into it.
-    pub no_image_cache: bool,
-    /// Whether builds are not led to the package cache.
-    pub no_package_cache: bool,
-    /// Report as NDJSON.
-    pub json: bool,
-    /// Say of each image what its key cannot cover.
-    pub doubts: bool,
-    /// How many images are baked at a time; 0 is 1.
-    pub jobs: usize,
-    /// What builds, whatever larder.toml says.
-    pub engine: Option<Engine>,
-    /// The engines whose commands are there; where nobody names one, the first that answers builds.
-    pub engines: Vec<Engine>,
-    /// What is not in larder.lock is an error, and the file is not written.
-    pub locked: bool,
-    /// The images, or the names in Dockerfiles, whose digests are resolved anew; none means all.
-    pub update: Option<Vec<String>>,
-    /// Handed on to the tools as `--store`; absolute.
-    pub store_flag: Option<Utf8PathBuf>,
-    /// Whether a bake that saved something lets gcctl remove what is over the limits
-    /// (`[gcctl] after-bake`).
-    pub after_bake: bool,
-    /// Whether else gcctl may do that in the background, where it finds that it should.
-    pub in_background: bool,
-    /// Where the store is by the settings; none where they name no place.
-    pub store: Option<Utf8PathBuf>,
-    /// This machine's name, to be kept beside what is saved.
-    pub host: Option<String>,
-    /// Whether a live view is drawn on stderr while several images are baked.
-    pub live: bool,
-    /// A file that a summary in Markdown is appended to.
-    pub summary: Option<Utf8PathBuf>,
-    /// Whether what would be built, or differs, is no reason to end otherwise than with 0.
-    pub dry_run: bool,
-    /// Whether tiers are asked for an earlier save of a miss also where the store has one.
-    pub thorough: bool,
-    /// The stored image that all others are compared with, in place of the nearest.
-    pub against: Option<Against>,
-    /// Which tiers are read and written, and what is tagged.
-    pub route: Route,
-    /// What is built, and what for.
-    pub occasion: Occasion,
-    /// The environment variables: secrets come from there.
-    pub variables: BTreeMap<String, String>,
-}
-
-impl Options {
-    /// The route, if images are looked for in stores and saved there at all.
-    fn route_of_bake(&self) -> Route {
-        let by_itself = self.no_image_cache || self.from_scratch || self.prove;
-        if by_itself { Route::default() } else { self.route.clone() }
-    }
-
-    /// The same, with no names for images in registries.
-    #[must_use]
-    pub(crate) fn untagged(&self) -> Self {
-        Self { route: Route { tags: Vec::new(), ..self.route.clone() }, ..self.clone() }
-    }
-}
-
-/// A stored image that others are compared with.
-#[derive(Clone, Debug)]
-pub struct Against {
-    /// Its key.
-    pub key: String,
-    /// The manifest of its inputs.
-    pub manifest: Vec<u8>,
-    /// The tier that has it, where this machine's store is not meant.
-    pub tier: Option<String>,
-}
-
-/// Why nothing was baked at all, or the bake stopped.
-#[derive(Debug, Error, Diagnostic)]
-#[expect(missing_docs, reason = "the messages say what each field is")]
-pub enum BakeError {
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Chosen(#[from] ChosenError),
-
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Secret(#[from] NoSecret),
-
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Config(#[from] ConfigError),
-
-    #[error("larder.lock has no digest for {names}")]
-    #[diagnostic(
-        code(larder::not_locked),
-        help(
-            "run `larder lock` and commit larder.lock; `--locked`, the default where CI is set, writes nothing"
-        )
-    )]
-    NotLocked { names: String },
-
-    #[error(
-        "what `{image}` is built from cannot be locked: its Dockerfile is for another `# syntax=` frontend"
-    )]
-    #[diagnostic(
-        code(larder::not_lockable),
-        help(
-            "larder reads Dockerfiles of `docker/dockerfile` alone, and `--locked`, the default where CI is set, builds nothing that is not locked; \
-             `lock = false` in `[image.{image}]` takes whatever is there"
-        )
-    )]
-    NotLockable { image: String },
-
-    #[error("there is nothing to update under `{name}`")]
-    #[diagnostic(
-        code(larder::nothing_to_update),
-        help(
-            "name an image of larder.toml that is baked, or an image as its Dockerfile has it, such as `debian:12`"
-        )
-    )]
-    NothingToUpdate { name: String },
-
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Lock(#[from] LockError),
-
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Tag(#[from] TagError),
-
-    #[error("`{name}` is a disk, and only images can be proved")]
-    #[diagnostic(code(larder::not_proved), help("name images; `--rebuild` makes a disk anew"))]
-    NotProved { name: String },
-
-    #[error("cannot make a temporary folder")]
-    #[diagnostic(code(larder::temp), help("TMPDIR names the folder for temporary files"))]
-    Temp(#[source] std::io::Error),
-
-    #[error("cannot write the summary to {path}")]
-    #[diagnostic(code(larder::summary), help("the images are baked; `--summary` names a file to append to"))]
-    Summary {
-        path: Utf8PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-
-    #[error("cannot write the report")]
-    #[diagnostic(code(larder::report))]
-    Report(#[source] std::io::Error),
-
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Run(#[from] RunError),
-}
+use crate::tier::{Layers, Queue, Supply, Tally, Tiers, Trouble};
 
 /// Bakes the images and those that they are built from, one line of the report each as soon as it
 /// is done.

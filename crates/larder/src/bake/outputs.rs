@@ -5,8 +5,8 @@ use std::cell::Cell;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::feeds::{Judged, judged, places_of, real_context};
 use super::flow::Bake;
+use super::order::feeds::{Judged, judged, places_of, real_context};
 use super::stock::{Found, Stock};
 use crate::config::image::Ignore;
 use crate::outputs::place::{Owner, put};

@@ -5,8 +5,9 @@ use std::io::Write;
 use miette::{IntoDiagnostic, WrapErr};
 use toolkit::Outcome;
 
-use super::feeds::is_output;
-use super::{BakeError, Options};
+use super::error::BakeError;
+use super::options::Options;
+use super::order::feeds::is_output;
 use crate::config::Project;
 use crate::config::chosen::chosen_images;
 use crate::config::image::Image;

@@ -3,9 +3,9 @@
 use camino::Utf8PathBuf;
 use clap::builder::styling::Styles;
 use clap::{Parser, Subcommand, ValueEnum};
+use toolkit::Engine;
 
 use crate::ci::emit::Forge;
-use crate::engine::Engine;
 use crate::process::runner::Verbosity;
 
 /// Keep a project's container images up to date
@@ -207,7 +207,7 @@ pub struct BakeArgs {
     /// What builds the images, whatever larder.toml says; by default docker if it answers, else
     /// podman
     #[arg(long, value_enum)]
-    pub(super) engine: Option<EngineArg>,
+    pub(super) engine: Option<Engine>,
     #[command(flatten)]
     pub(super) talk: TalkArgs,
     #[command(flatten)]
@@ -347,7 +347,7 @@ pub struct WhyArgs {
     pub(super) store: Option<Utf8PathBuf>,
     /// What builds the images, whatever larder.toml says
     #[arg(long, value_enum)]
-    pub(super) engine: Option<EngineArg>,
+    pub(super) engine: Option<Engine>,
     #[command(flatten)]
     pub(super) profile: ProfileArgs,
     #[command(flatten)]
@@ -493,26 +493,11 @@ pub struct LockArgs {
     pub(super) check: bool,
     /// What builds the images, whatever larder.toml says
     #[arg(long, value_enum)]
-    pub(super) engine: Option<EngineArg>,
+    pub(super) engine: Option<Engine>,
     #[command(flatten)]
     pub(super) talk: TalkArgs,
     #[command(flatten)]
     pub(super) project: ProjectArgs,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(super) enum EngineArg {
-    Docker,
-    Podman,
-}
-
-impl EngineArg {
-    pub(super) fn engine(self) -> Engine {
-        match self {
-            Self::Docker => Engine::Docker,
-            Self::Podman => Engine::Podman,
-        }
-    }
 }
 
 /// How much a command says.

@@ -8,20 +8,19 @@ pub use args::{
     ReferenceArgs, TagsArgs, TalkArgs, TierArgs, UnbakeArgs, WhyArgs,
 };
 
-use args::{EngineArg, Job, TierJob};
+use args::{Job, TierJob};
 use std::io::{IsTerminal, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use miette::{IntoDiagnostic, WrapErr};
 use toolkit::settings::PROJECT_VARIABLE;
-use toolkit::{Environment, Outcome, Output, Settings, Signals, background};
+use toolkit::{Engine, Environment, Outcome, Output, Settings, Signals, background};
 
 use crate::bake::{self, BakeError};
 use crate::ci::{self, Check};
 use crate::config;
 use crate::config::tiers::profile::Profile;
 use crate::depot::Desk;
-use crate::engine::Engine;
 use crate::init;
 use crate::list;
 use crate::occasion::{self, Occasion, PROFILE_VARIABLE};
@@ -72,9 +71,6 @@ fn interruption(report: &miette::Report) -> Option<u8> {
     })?;
     run.is_interruption().then(|| run.exit_code()).flatten()
 }
-
-/// The engines, each with the variable that names another command for it.
-const ENGINES: [(Engine, &str); 2] = [(Engine::Docker, "LARDER_DOCKER"), (Engine::Podman, "LARDER_PODMAN")];
 
 /// How many threads can run at once here.
 fn processors() -> usize {
@@ -169,7 +165,7 @@ impl Process {
             jobs: args.jobs.map_or_else(processors, usize::from),
             doubts: args.doubts,
             summary: args.summary.map(|file| self.environment.folder.join(file)),
-            engine: args.engine.map(EngineArg::engine),
+            engine: args.engine,
             engines: self.engines(),
             store: self.settings(root, &args.project).store_dir(store_flag.as_deref()).ok(),
             store_flag,
@@ -190,7 +186,7 @@ impl Process {
             names: args.names,
             check: args.check,
             update: args.update,
-            engine: args.engine.map(EngineArg::engine),
+            engine: args.engine,
             engines: self.engines(),
             ..self.options()
         };
@@ -323,7 +319,7 @@ impl Process {
         let store_flag = args.store.as_ref().map(|store| self.environment.folder.join(store));
         let options = bake::Options {
             json: args.json,
-            engine: args.engine.map(EngineArg::engine),
+            engine: args.engine,
             engines: self.engines(),
             jobs: processors(),
             locked: self.is_ci(),
@@ -420,25 +416,20 @@ impl Process {
     /// `LARDER_DOCKER` and `LARDER_PODMAN` name other commands for engines, as they do for imgtar.
     #[must_use]
     pub fn with_engines(&self, tools: Tools) -> Tools {
-        ENGINES.iter().fold(tools, |tools, (engine, variable)| {
-            tools.with_engine(*engine, self.environment.get(variable))
-        })
+        Engine::ALL
+            .into_iter()
+            .fold(tools, |tools, engine| tools.with_engine(engine, self.environment.get(engine.variable())))
     }
 
     /// The engines to choose from: those that a variable names a command for, else those whose
     /// commands are on PATH.
     fn engines(&self) -> Vec<Engine> {
         let path = self.environment.get("PATH").unwrap_or_default();
-        let is_named = |(_, variable): &&(Engine, &str)| self.environment.get(variable).is_some();
-        let is_there = |(engine, _): &&(Engine, &str)| {
-            std::env::split_paths(path).any(|folder| folder.join(engine.name()).is_file())
-        };
-        let named: Vec<_> = ENGINES.iter().filter(is_named).map(|(engine, _)| *engine).collect();
-        if named.is_empty() {
-            ENGINES.iter().filter(is_there).map(|(engine, _)| *engine).collect()
-        } else {
-            named
-        }
+        let is_named = |engine: &Engine| self.environment.get(engine.variable()).is_some();
+        let is_there =
+            |engine: &Engine| std::env::split_paths(path).any(|folder| folder.join(engine.name()).is_file());
+        let named: Vec<_> = Engine::ALL.into_iter().filter(is_named).collect();
+        if named.is_empty() { Engine::ALL.into_iter().filter(is_there).collect() } else { named }
     }
 
     /// As `tools`, for the file that the command line names: the tools read it, too.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use toolkit::{Outcome, output};
+use toolkit::{Engine, Outcome, output};
 
 use super::images::{Composed, Wanted, read};
 use super::load::Loader;
@@ -16,7 +16,6 @@ use super::write::{self, Pins, Places, Standing, Step, Write, WriteError, origin
 use crate::bake::{self, Options};
 use crate::config::image::PINNED;
 use crate::config::{self, Given, Project};
-use crate::engine::Engine;
 use crate::process::runner::{RunError, Runner, Verbosity};
 use crate::process::tools::Tools;
 use crate::report::{Baked, State};

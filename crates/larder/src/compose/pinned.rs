@@ -13,9 +13,9 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use storekit::files::replace::{Durability, read_capped, replace};
+use toolkit::Engine;
 
 use crate::config::names::is_name;
-use crate::engine::Engine;
 use crate::note;
 use crate::process::runner::{RunError, Runner};
 use crate::process::tools::Tools;
@@ -233,7 +233,7 @@ mod tests {
             for name in names {
                 larder_tests::write(machine.path("names").join(name), "");
             }
-            for engine in ["docker", "podman"] {
+            for engine in Engine::ALL.map(Engine::name) {
                 larder_tests::write(machine.path(engine), ENGINE);
                 let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
                 fs::set_permissions(machine.path(engine), mode).expect("a mode");

@@ -10,10 +10,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 use storekit::Platform;
 use storekit::size::Age;
+use toolkit::Engine;
 
+use super::expand::variables::names_one;
 use super::names::meant::Called;
-use super::variables::names_one;
-use crate::engine::Engine;
 use crate::outputs::Output;
 use crate::process::command::Cmd;
 

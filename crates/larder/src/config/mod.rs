@@ -1,8 +1,8 @@
 //! larder.toml: what a project bakes, read and checked.
 //!
 //! The texts go through in one direction: `layers` (files and what the command line sets), `expand`
-//! and `matrix` (tables with all that they inherit), `table` and `disk` (values, each checked where
-//! it stands), and at last what is checked of all images together. Tables of other tools are known
+//! (tables with all that they inherit), `table` and `disk` (values, each checked where it stands),
+//! and at last what is checked of all images together. Tables of other tools are known
 //! by their keys (`foreign`). What a value would only be refused for later, by hashctx or
 //! an engine, is refused here.
 
@@ -26,16 +26,13 @@ mod fault;
 mod foreign;
 pub mod image;
 mod layers;
-mod matrix;
 pub mod names;
 pub mod outputs;
-mod platforms;
 pub mod reference;
 pub mod secrets;
 pub mod step;
 mod table;
 pub mod tiers;
-mod variables;
 
 pub use fault::{ConfigError, Invalid};
 
@@ -43,7 +40,8 @@ pub use self::compose::Compose;
 use self::compose::ComposeTable;
 use self::compose::services::{self, Services};
 use self::disk::{Cache, Disk, DiskTable, ReadDisk};
-use self::expand::Entry;
+pub use self::expand::variables::Variables;
+use self::expand::{Entry, platforms};
 pub(crate) use self::fault::Fault;
 use self::fault::{misread, misread_beside};
 use self::image::{Context, Image, Source};
@@ -53,7 +51,6 @@ use self::step::{CiTable, Step};
 use self::table::{ImageTable, Read};
 use self::tiers::profile::{self, Around, Profile, ProfileTables};
 use self::tiers::tier::{self, Tier, TierTables};
-pub use self::variables::Variables;
 use toolkit::nearest;
 
 /// The file's name.

@@ -9,15 +9,16 @@ use serde::{Deserialize, Deserializer};
 use storekit::Platform;
 use storekit::size::Age;
 use toml::Spanned;
+use toolkit::Engine;
 
 use super::checks::{
     are_names, clients, is_base, is_limit, is_path, is_secret_name, is_variable, is_word, leaves,
 };
 use super::disk::Cache;
+use super::expand::platforms;
 use super::fault::Fault;
 use super::image::{Build, Context, Ignore, Image, Pack, Secret, Source};
-use super::{names, outputs, platforms};
-use crate::engine::Engine;
+use super::{names, outputs};
 
 /// One image, with everything that its defaults, its ancestors and its matrix give it.
 #[derive(Deserialize)]

@@ -9,10 +9,10 @@ use std::io;
 use camino::Utf8Path;
 use jiff::civil::Date;
 use storekit::files::replace::{Durability, replace};
+use toolkit::Engine;
 
 use super::read::{LockError, parse};
 use crate::config::names::{self, is_digest};
-use crate::engine::Engine;
 
 /// The file's name.
 pub const FILE: &str = "larder.lock";

@@ -9,10 +9,10 @@ use miette::{Diagnostic, NamedSource, SourceSpan};
 use serde::Deserialize;
 use thiserror::Error;
 use toml::Spanned;
+use toolkit::Engine;
 
 use super::file::{By, FILE, LockFile, Locked, VERSION};
 use crate::config::names::{self, is_digest};
-use crate::engine::Engine;
 
 /// Why larder.lock cannot be used.
 #[derive(Debug, Error, Diagnostic)]

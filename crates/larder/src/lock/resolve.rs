@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use toolkit::Engine;
+
 use super::read::is_commit;
 use crate::config::names::is_digest;
-use crate::engine::Engine;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner};
 use crate::process::tools::Tools;

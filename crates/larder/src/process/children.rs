@@ -265,7 +265,8 @@ mod tests {
     fn a_step_ends_with_all_that_it_has_started() {
         let children = Children::default();
         let mut shell = Command::new("sh");
-        shell.args(["-c", "sh -c 'echo ready; sleep 600; :' & wait"]).stdout(std::process::Stdio::piped());
+        shell.args(["-c", "sh -c 'sleep 600 & echo ready; wait' & wait"]);
+        shell.stdout(std::process::Stdio::piped());
         let mut child = children.spawn_as(&Kind::Step, &mut shell).expect("sh").expect("not interrupted");
         let mut stdout = child.stdout.take().expect("a pipe");
         stdout.read_exact(&mut [0; 6]).expect("ready");

@@ -155,7 +155,7 @@ fn plain_bar() -> ProgressBar {
 impl Line {
     fn text(&self, width: usize) -> String {
         let Self { name, step, .. } = self;
-        format!("{name:width$}  {:>7}  {step}", took(self.started.elapsed().as_secs()))
+        format!("{name:width$}  {:>7}  {step}", took(self.started.elapsed().as_secs_f64().floor()))
     }
 }
 

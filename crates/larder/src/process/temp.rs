@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use tempfile::TempDir;
+use toolkit::Engine;
 
 use super::held::clear_left;
 use super::podman::{FOLDER, end_left};
 use super::tools::Tools;
-use crate::engine::Engine;
 
 /// What the names of these folders begin with.
 pub(super) const PREFIX: &str = "larder-bake-";
@@ -80,7 +80,7 @@ impl Temp {
 /// Removes the folders of this user's runs that are gone, and what runs on for them. What cannot be
 /// removed stays for the next run.
 fn sweep(parent: &Path, user: u32, young: Duration, tools: &Tools) {
-    let [docker, podman] = [Engine::Docker, Engine::Podman].map(|engine| tools.engine(engine, ""));
+    let [docker, podman] = Engine::ALL.map(|engine| tools.engine(engine, ""));
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
         if entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX)) {

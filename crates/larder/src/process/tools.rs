@@ -3,8 +3,8 @@
 //! Reads no environment: the folder to look in is the caller's to name.
 
 use camino::{Utf8Path, Utf8PathBuf};
+use toolkit::Engine;
 
-use crate::engine::Engine;
 use crate::process::command::Cmd;
 
 /// The programs by the path, or the name on PATH, under which they are run.

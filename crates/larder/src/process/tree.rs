@@ -4,8 +4,8 @@
 //! the line runs. It has no process group of its own: that would be one in the background of the
 //! terminal, where whatever asks for a password is stopped. So its processes are looked up.
 //!
-//! Limits: one whose parent has ended before they are looked up is not found; one that another user
-//! runs cannot be signalled.
+//! Limits: one whose parent has ended before they are looked up is not found, nor one that is
+//! started while they are; one that another user runs cannot be signalled.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -320,12 +320,7 @@ impl fmt::Display for Sum {
             }
         }
         if self.saved >= 1.0 {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "whole seconds, never negative"
-            )]
-            write!(f, "; {} saved", took(self.saved as u64))?;
+            write!(f, "; {} saved", took(self.saved))?;
         }
         Ok(())
     }

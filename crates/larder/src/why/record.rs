@@ -80,12 +80,7 @@ impl Record {
             writeln!(out, "  names: {}", printable(&self.names.join(" ")))?;
         }
         if let Some(seconds) = self.build_seconds {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "whole seconds, never negative"
-            )]
-            writeln!(out, "  its build took {}, which a hit saves", took(seconds.ceil() as u64))?;
+            writeln!(out, "  its build took {}, which a hit saves", took(seconds.ceil()))?;
         }
         match (&self.tier, self.bytes) {
             (Some(tier), _) => writeln!(out, "  in the tier `{tier}`"),

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use larder::engine::Engine;
+use toolkit::Engine;
 use toolkit::Outcome;
 
 use crate::project::{DOCKER, HASHCTX, Project, Result, arch, refused};

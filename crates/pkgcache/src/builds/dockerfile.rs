@@ -16,7 +16,7 @@
 //! version in it and is another one in each environment of Python's.
 //!
 //! What has neither a variable nor a settings file, a vendor's index and Ollama, the step's shell
-//! is told of in the same way (`shell`).
+//! is told of in the same way (`shell`). So it is of hosts that are intercepted (`intercepted`).
 //!
 //! apt is led for the cache's own hosts alone: other sources of an image stay where they are.
 //!
@@ -28,6 +28,7 @@
 use std::fmt::Write;
 
 use crate::builds::instructions::{instructions, keyword};
+use crate::builds::intercepted::{self, AUTHORITIES, TOLD, WGET};
 use crate::builds::shell::{self, Models};
 use crate::builds::{Doors, Engine};
 
@@ -54,6 +55,8 @@ pub struct Rewritten {
     /// Whether there is a step that may ask for models, or names a vendor's index, and has no shell
     /// that could be told where the cache is.
     pub has_unled_hub: bool,
+    /// Whether hosts are intercepted, and there is a step that cannot be told so.
+    pub has_unintercepted: bool,
 }
 
 /// What is known while a Dockerfile is read from top to bottom.
@@ -203,6 +206,11 @@ fn mounts(step: &str, stage: &Stage, doors: &Doors, secrets: &mut Vec<Secret>) -
     if let Some(models) = pulls_models(step, doors) {
         wanted.push(("larder-ollama", OLLAMA.to_owned(), models.function(shell::REAL) + "\n"));
     }
+    if let Some(text) = &doors.authorities {
+        wanted.push(("larder-authorities", AUTHORITIES.to_owned(), text.clone()));
+        wanted.push(("larder-wgetrc", WGET.to_owned(), intercepted::wgetrc(AUTHORITIES)));
+        wanted.push(("larder-intercept", TOLD.to_owned(), intercepted::shell(&doors.proxy)));
+    }
     if !stage.own_uv
         && installs_with_uv(step)
         && let Some(text) = doors.uv_toml()
@@ -236,7 +244,14 @@ fn told(
     let asks_hub = hub && engine.mounts();
     let names_vendor = shell::names_a_vendor(step, &doors.vendors);
     let models = pulls_models(step, doors);
+    let intercepts = doors.authorities.is_some();
+    // Without mounts, there is no place for the authorities that would not be in the image.
+    written.has_unintercepted |= intercepts && !engine.mounts();
     let mut first = String::new();
+    if intercepts && engine.mounts() {
+        first += " ";
+        first += &sourced(TOLD);
+    }
     if asks_hub {
         let _ = write!(
             first,
@@ -264,6 +279,7 @@ fn told(
     let has_options_below = begins_below && rest.iter().any(|line| line.trim_start().starts_with("--"));
     if command.trim_start().starts_with('[') || step.contains("<<") || has_options_below {
         written.has_unled_hub |= asks_hub || names_vendor || models.is_some();
+        written.has_unintercepted |= intercepts;
         return None;
     }
     let (text, is_left) = shell::with_variables(&(command.to_owned() + &rest.concat()), &doors.vendors);

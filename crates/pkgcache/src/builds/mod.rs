@@ -7,6 +7,7 @@ pub mod command;
 pub mod context;
 pub mod dockerfile;
 mod instructions;
+pub mod intercepted;
 mod shell;
 
 pub use shell::{Models, Vendor};
@@ -45,6 +46,8 @@ pub struct Doors {
     pub vendors: Vec<Vendor>,
     /// Where Ollama finds its models.
     pub ollama: Option<Models>,
+    /// The authorities that clients have to trust, as PEM, where hosts are intercepted.
+    pub authorities: Option<String>,
 }
 
 impl Engine {
@@ -55,7 +58,9 @@ impl Engine {
 
 impl Doors {
     fn apt_conf(&self) -> Option<String> {
-        (!self.apt.is_empty()).then(|| apt::led(&self.apt, &self.proxy))
+        let trust = self.authorities.as_ref().map(|_| intercepted::apt(intercepted::AUTHORITIES));
+        let text = apt::led(&self.apt, &self.proxy) + &trust.unwrap_or_default();
+        Some(text).filter(|text| !text.is_empty())
     }
 
     fn pip_conf(&self) -> Option<String> {

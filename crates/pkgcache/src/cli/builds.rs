@@ -58,7 +58,7 @@ impl Piped {
 /// as it is.
 pub(crate) fn led_here(
     words: &[OsString],
-    here: &Here,
+    (here, authorities): (&Here, Option<&str>),
     environment: &Environment,
     folder: &Utf8Path,
 ) -> Result<Led> {
@@ -71,7 +71,7 @@ pub(crate) fn led_here(
         warn("the build's Dockerfile is not a file here: its steps are not led to the cache");
         return Ok(unled());
     }
-    let (engine, doors) = (engine(&command, words, environment), doors(here));
+    let (engine, doors) = (engine(&command, words, environment), doors(here, authorities));
     let folder = folder.join("build");
     fs::create_dir(&folder).into_diagnostic().wrap_err_with(|| format!("cannot make `{folder}`"))?;
     let Some(file) = file else {
@@ -101,6 +101,12 @@ fn warn_of_unled(written: &Rewritten) {
         warn(
             "a step that asks for models, or names a vendor's index, is JSON or a here-document, has that in single quotes or in a shell of its own, \
              or begins with options on several lines: it is not led to the cache",
+        );
+    }
+    if written.has_unintercepted {
+        warn(
+            "a step that docker's classic builder runs, is JSON or a here-document, or begins with options on several lines \
+             is not told of intercepted hosts: it reaches them past the cache",
         );
     }
     if written.has_unled {
@@ -133,7 +139,7 @@ pub(crate) fn is_complete(words: &[OsString]) -> bool {
 }
 
 /// Where the steps find the cache: they have this machine's network.
-fn doors(here: &Here) -> Doors {
+fn doors(here: &Here, authorities: Option<&str>) -> Doors {
     let at = |kind| here.default_of(kind).map(|mount| here.at(mount));
     Doors {
         proxy: here.url.clone(),
@@ -146,6 +152,7 @@ fn doors(here: &Here) -> Doors {
         huggingface: at(Ecosystem::HuggingFace).map(|url| url.trim_end_matches('/').to_owned()),
         vendors: vendors(here),
         ollama: models(here),
+        authorities: authorities.map(str::to_owned),
     }
 }
 

@@ -14,7 +14,7 @@ use serde::Serialize;
 use storekit::printable;
 use toolkit::{Environment, Outcome, output};
 
-use crate::cli::http;
+use crate::cli::ask::http;
 use crate::cli::machine::Machine;
 
 /// The variable in which `run` says where the cache is.
@@ -168,6 +168,7 @@ pub(crate) fn here(config: &Config, url: &str, machine: &Machine, environment: &
     Here {
         go: found.go.clone(),
         reveals: false,
+        git_settings: environment.get("GIT_CONFIG_COUNT").and_then(|it| it.parse().ok()).unwrap_or(0),
         url: url.trim_end_matches('/').to_owned(),
         mounts: config.upstreams.iter().map(mount).collect(),
         registries: config.registries.iter().filter(|it| !it.has_models).map(|it| it.name.clone()).collect(),

@@ -2,9 +2,9 @@
 
 mod ask;
 mod builds;
+mod ca;
 mod carry;
 mod doors;
-mod http;
 mod instance;
 mod lobby;
 mod machine;
@@ -25,10 +25,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::builder::styling::Styles;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pkgcache::commands::{self, By, Console, Selection};
-use pkgcache::{Options, RemoteSetting};
+use pkgcache::{InterceptTable, Options, RemoteSetting};
 use storekit::{Age, ByteSize, Store};
 use toolkit::{Common, Outcome, Output, Settings, output};
 
+use crate::cli::ca::CaJob;
 use crate::cli::carry::{ExportArgs, ImportArgs};
 use crate::cli::doors::{DetectArgs, EnvArgs};
 use crate::cli::replay::ReplayArgs;
@@ -105,19 +106,27 @@ enum Job {
     /// network of IPv6 with 64 bits; at a Unix socket, a user) gets a 429. Both have `Retry-After`,
     /// and the access log has the `reason`.
     ///
-    /// A mount with a `kind` (`apk`, `apt`, `cargo`, `dnf`, `go`, `huggingface`, `npm`, `python`)
-    /// knows its packages: each file is compared with the checksum that its index names, and cut
-    /// off before its last byte where it is another; indexes lead clients back to the mount.
-    /// `keyring` checks the signature of apt's releases, of dnf's `repomd.xml` and of apk's
-    /// indexes. `sumdb` is Go's checksum database, as in GOSUMDB, and `no-sumdb` has the modules
-    /// that it is not asked about, as GONOSUMDB. `keep-links` leaves npm the upstream's own URLs of
-    /// tarballs, whose host it replaces by itself. Registries answer at `/v2/HOST/NAME`, at
+    /// A mount with a `kind` (`apk`, `apt`, `cargo`, `dnf`, `git-lfs`, `go`, `huggingface`, `npm`,
+    /// `python`, `releases`) knows its packages: each file is compared with the checksum that its
+    /// index names, and cut off before its last byte where it is another; indexes lead clients back
+    /// to the mount. `keyring` checks the signature of apt's releases, of dnf's `repomd.xml` and of
+    /// apk's indexes. `sumdb` is Go's checksum database, as in GOSUMDB, and `no-sumdb` has the
+    /// modules that it is not asked about, as GONOSUMDB. `keep-links` leaves npm the upstream's own
+    /// URLs of tarballs, whose host it replaces by itself. Registries answer at `/v2/HOST/NAME`, at
     /// `/v2/NAME?ns=HOST`, and the default one at `/v2/NAME`; only pulls are mirrored. Addresses of
     /// this server, in indexes and in challenges of registries, have the `Host` that the client
     /// named, and `https` where a server in front says `X-Forwarded-Proto: https`.
     ///
     /// What an address promises is compared as well: `/sha256/HEX/NAME/PATH` (or `/sha512/…`) is
-    /// the file at `/NAME/PATH` with this checksum, and holds for ever.
+    /// the file at `/NAME/PATH` with this checksum, and holds for ever. Where the name of a plain
+    /// file has a SHA-256 in it (64 hex digits alone), a file that has it holds for ever, too, and
+    /// any other is as if it had none: the digits may mean something else. `digest-in-name =
+    /// "require"` of a mount refuses such a file, and `"ignore"` makes nothing of names.
+    ///
+    /// `releases` has archives in folders that are named by a date or a version, as rustup and
+    /// `uv python` ask for them: each is compared with the `FILE.sha256` or `SHA256SUMS` beside it.
+    /// Clients of `git-lfs` are led here by the server's answer to a batch, and only those whom it
+    /// lets in get an object.
     ///
     /// Any other answer says how long it is fresh. If it does not, the upstream is asked each time
     /// whether it still holds, for it may be an index that has changed; `heuristic-freshness`
@@ -133,13 +142,13 @@ enum Job {
     /// client whose request was answered and are not stored, without `keep-cookies`.
     ///
     /// Each option but `--store` can stand in the table `[pkgcache]` of larder.toml: `listen`,
-    /// `allow`, `tunnel`, `allow-private`, `parent`, `offline`, `allow-remote`, `clients`,
-    /// `token-file`, `max-object`, `heuristic-freshness`, `keep-cookies`, `drain-time`,
+    /// `allow`, `tunnel`, `intercept`, `allow-private`, `parent`, `offline`, `allow-remote`,
+    /// `clients`, `token-file`, `max-object`, `heuristic-freshness`, `keep-cookies`, `drain-time`,
     /// `access-log`, `remote`; upstreams as `[pkgcache.upstream]`, with `NAME = "URL"` or `NAME =
     /// { url = "URL", kind = "apt", keyring = "FILE", keep-links = true, follow-redirects = true,
     /// keep-private = true, heuristic-freshness = true, mirrors = ["URL"], next-on-404 = true,
     /// credentials = "FILE", max-requests = 50, sumdb = "KEY URL", no-sumdb = ["GLOB"],
-    /// read-only = true }`;
+    /// read-only = true, digest-in-name = "use" }`;
     /// registries as `[pkgcache.registry]`, with `NAME = { url = "URL", tokens-from = "HOST" }`.
     /// Only there: `socket-mode`, `max-connections-per-client`, `ttl`, `stale-window` (a stored
     /// copy stands in for an upstream that fails for 7d beyond that; a 404 of an index counts as a
@@ -151,7 +160,7 @@ enum Job {
     /// run` keeps: what is unused for longest goes, also while this serves. Where this has stored
     /// something, it starts one that removes what is over `max-size` (`background = false` in
     /// [gcctl] forbids it). Variables: `LARDER_PKGCACHE_LISTEN`, `_UPSTREAM`, `_ALLOW`, `_TUNNEL`
-    /// (words), `_PARENT`, `_OFFLINE`, `_ALLOW_PRIVATE`, `_TOKEN_FILE`, `_REMOTE`.
+    /// and `_INTERCEPT` (words), `_PARENT`, `_OFFLINE`, `_ALLOW_PRIVATE`, `_TOKEN_FILE`, `_REMOTE`.
     ///
     /// `ttl = { index = "60s", tag = "10s", pinned-by-name = "30d" }` says for how long the classes
     /// that `pkgcache why` names are handed on without a question: an index (60s; `index-ttl` for
@@ -189,6 +198,11 @@ enum Job {
     /// are without what is refused. `read-only = true` of a mount or a registry serves only what is
     /// stored.
     ///
+    /// `[pkgcache.intercept]` lists `hosts` whose https comes through the proxy and is cached, too:
+    /// their tunnels end here, by an authority that clients have to trust (`pkgcache ca --help`,
+    /// crates/pkgcache/INTERCEPTION.md; `ca` names its folder). All other tunnels stay closed to
+    /// the cache.
+    ///
     /// Where neither an upstream nor a host is set, the indexes of this machine's clients are
     /// cached, as `pkgcache detect` finds them; a line on stderr names each.
     Serve(Box<ServeArgs>),
@@ -197,11 +211,14 @@ enum Job {
     /// Starts a server for this store on a port that stays the same, leads pip, uv, npm, pnpm,
     /// yarn, cargo, apt (its http sources), dnf and `huggingface_hub` to it, by variables and by a
     /// `cargo`, a `dnf`, a `pip` and a `uv` that go before the real ones on PATH, and ends with the
-    /// command. uv is led for `uv pip` alone, but for `uv pip compile`, and pip for all but `pip
-    /// lock`: these would write the cache's address into lock files. `LARDER_PKGCACHE_URL` says
-    /// where the cache is. The options are those of `serve`; where no upstream is set, the indexes
-    /// of this machine's clients are cached. Where another `run` serves this store already, that
-    /// server is used.
+    /// command; git with Git LFS (but not what it pushes), rustup and `uv python`, where upstreams
+    /// of kind `git-lfs` and `releases` are set. uv is led for `uv pip` alone, but for `uv pip
+    /// compile`, and pip for all but `pip lock`: these would write the cache's address into lock
+    /// files. `LARDER_PKGCACHE_URL` says where the cache is. The options are those of `serve`;
+    /// where no upstream is set, the indexes of this machine's clients are cached. Where another
+    /// `run` serves this store already, that server is used. Where hosts are intercepted, the
+    /// command's https goes through the cache (`https_proxy`), and the command trusts its
+    /// authority; all other hosts are tunnelled.
     ///
     /// Exit code: the command's; 126 or 127 where it cannot be started. On stderr stands what
     /// could not be served, and in a line what was saved; where another one's server is used, what
@@ -289,6 +306,16 @@ enum Job {
     /// `uv sync`, `lock`, `add` and `run` write the cache's address into uv.lock. `run` sets them
     /// for `uv pip` alone; set them so for yourself, too, where others are to use the lock file.
     Env(EnvArgs),
+    /// Make and show the authority by which hosts are intercepted
+    ///
+    /// A client that reaches its server by https through a proxy asks for a tunnel, and nothing
+    /// in it can be cached. For the hosts that `hosts` in [pkgcache.intercept] lists
+    /// (`--intercept`), the tunnel ends here: the server shows a certificate of this authority's,
+    /// made for the host and held in memory for a day at most, answers as it does for http, and
+    /// asks the host itself over TLS that is checked as ever. So clients have to trust the
+    /// authority. All other tunnels stay as they are.
+    #[command(subcommand)]
+    Ca(CaJob),
     /// List the stored URLs; with `--verbose` the responses of each, too
     ///
     /// The number of URLs and the bytes of their bodies, each once, are told on stderr.
@@ -343,8 +370,8 @@ enum Job {
 /// Which URLs.
 #[derive(Args)]
 struct Filter {
-    /// Only what this kind of client asked for: `apt`, `dnf`, `python`, `npm`, `cargo`, `oci`,
-    /// `ollama`, `huggingface`, `go`, `apk`, `generic`
+    /// Only what this kind of client asked for: `apk`, `apt`, `cargo`, `dnf`, `generic`, `git-lfs`,
+    /// `go`, `huggingface`, `npm`, `oci`, `ollama`, `python`, `releases`
     #[arg(long, value_name = "ECOSYSTEM")]
     ecosystem: Option<String>,
     /// Only files of the package with this name
@@ -403,6 +430,10 @@ pub(crate) struct UpstreamArgs {
     /// Let CONNECT open tunnels to this host
     #[arg(long, value_name = "HOST")]
     tunnel: Option<Vec<String>>,
+    /// End tunnels to this host here, and answer what is asked for in them: `example.org`,
+    /// `*.example.org`, `example.org:8443`; needs an authority (`pkgcache ca init`)
+    #[arg(long, value_name = "HOST")]
+    intercept: Option<Vec<String>>,
     /// Let names of upstreams have private addresses
     ///
     /// An upstream that is written as an address may be private anyway. Link-local addresses, where
@@ -419,6 +450,7 @@ impl UpstreamArgs {
         let mut options = Options {
             allow: self.allow.clone(),
             tunnel: self.tunnel.clone(),
+            intercept: InterceptTable { hosts: self.intercept.clone(), ca: None },
             allow_private: self.allow_private.then_some(true),
             parent: self.parent.clone(),
             ..Options::default()
@@ -572,6 +604,7 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
             process::keep_to_ourselves();
             process::serve(load()?, Store::open_or_create(&store)?, load, &mut console.out)?
         }
+        Job::Ca(job) => ca::run(job, &set()?, &environment, &mut console)?,
         Job::Ls { part, filter, by } => {
             let which = Selection { part: part.clone(), ..filter.selection() };
             commands::ls(&Store::open(&store)?.packages(), &which, by.map(ByWhat::by), &mut console)?

@@ -28,6 +28,7 @@ use tokio::sync::mpsc;
 use toolkit::{Environment, Outcome, output};
 
 use crate::cli::ServeArgs;
+use crate::cli::ask::http;
 use crate::cli::instance::{self, Instance};
 use crate::cli::lobby::{Ear, Lobby};
 use crate::cli::machine::Machine;
@@ -35,7 +36,7 @@ use crate::cli::process::{self, Process};
 use crate::cli::record::{self, Booth, Recording};
 use crate::cli::surroundings::Surroundings;
 use crate::cli::tally::{self, Tally};
-use crate::cli::{builds, doors, http};
+use crate::cli::{builds, ca, doors};
 
 /// A command that is led to the cache.
 #[derive(Args)]
@@ -105,11 +106,15 @@ pub(crate) enum Led {
     Apt,
     Cargo,
     Dnf,
+    /// git, for what it fetches and not for what it pushes, and Git LFS
+    GitLfs,
     Go,
     Huggingface,
     Npm,
     Ollama,
     Pip,
+    /// rustup, and uv for the Pythons that it installs
+    Releases,
     /// Vendors' indexes of wheels, beside the one that pip and uv ask by themselves, and files of
     /// weights
     Torch,
@@ -122,11 +127,13 @@ impl Led {
             Self::Apt => Ecosystem::Apt,
             Self::Cargo => Ecosystem::Cargo,
             Self::Dnf => Ecosystem::Dnf,
+            Self::GitLfs => Ecosystem::GitLfs,
             Self::Go => Ecosystem::Go,
             Self::Huggingface => Ecosystem::HuggingFace,
             Self::Npm => Ecosystem::Npm,
             Self::Ollama => return false,
             Self::Pip => Ecosystem::Python,
+            Self::Releases => Ecosystem::Releases,
             Self::Torch => return is_vendors,
         };
         mount.ecosystem == kind && !is_vendors
@@ -241,7 +248,9 @@ pub(super) fn surroundings(
     // The command gets what its clients have in their settings anyway.
     here.reveals = true;
     leave_alone(&mut here, &machine.found(&[]).elsewhere);
-    Ok((Surroundings::new(&here, machine, environment)?, here))
+    let authorities =
+        config.intercept.as_ref().map(|it| ca::trusted(it.folder(), environment)).transpose()?;
+    Ok((Surroundings::new(&here, authorities, machine, environment)?, here))
 }
 
 /// Starts the command, with the umask of its user's; else how this ends without it.
@@ -303,11 +312,15 @@ fn leave_alone(here: &mut Here, elsewhere: &BTreeSet<Ecosystem>) {
     }
 }
 
+/// The configuration of a private server.
+///
 /// npm is told to replace the host of its registry in the URLs of tarballs: so it gets them as they
 /// are. What belongs to a scope has another registry, and stays with the mount's own URLs.
 pub(super) fn with_links(mut config: Config, machine: &Machine, environment: &Environment) -> Config {
     let here = doors::here(&config, "", machine, environment);
     let default = here.default_of(Ecosystem::Npm).map(|mount| mount.name.clone());
+    // The command's https comes here, whatever server it wants: it could reach that by itself.
+    config.forward.opens_all = config.intercept.is_some();
     let npm = config.upstreams.iter_mut().filter(|mount| default.as_ref() == Some(&mount.name));
     npm.for_each(|mount| mount.keep_links = true);
     config

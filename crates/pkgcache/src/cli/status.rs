@@ -11,8 +11,8 @@ use storekit::{ByteSize, printable};
 use toolkit::words::{ago, count, took};
 use toolkit::{Align, Environment, Outcome, Table};
 
+use crate::cli::ask::http;
 use crate::cli::doors::URL;
-use crate::cli::http;
 
 /// Where the server says it for programs.
 const PATH: &str = "/status.json";
@@ -131,20 +131,11 @@ fn days(status: &Status, out: &mut dyn Write) -> io::Result<()> {
             day.hits.to_string(),
             day.misses.to_string(),
             size(day.saved_bytes),
-            took(seconds(day.saved_seconds)),
+            took(day.saved_seconds),
             size(day.fetched_bytes),
         ]);
     }
     if is_empty { Ok(()) } else { write!(out, "\n{}", table.text(false)) }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "it is no less than 0, and a cast saturates"
-)]
-fn seconds(seconds: f64) -> u64 {
-    seconds.max(0.0).round() as u64
 }
 
 /// The first of a list, below a line that says what they are; nothing of an empty one.

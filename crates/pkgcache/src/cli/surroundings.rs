@@ -11,6 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use miette::{IntoDiagnostic, Result, WrapErr};
 use pkgcache::Ecosystem;
 use pkgcache::builds::dockerfile::PIP_COMMANDS;
+use pkgcache::builds::intercepted::{self as intercept, NO_PROXY, PROXY, TRUST, WGETRC};
 use pkgcache::clients::pointers::{Here, Pointers};
 use pkgcache::clients::{address, dnf};
 use storekit::files::replace::{self, Durability};
@@ -21,19 +22,29 @@ use toolkit::Environment;
 use crate::cli::machine::Machine;
 use crate::cli::{ask, builds, doors};
 
+/// No settings file of wget's is larger.
+const SMALL: u64 = 1 << 20;
+
 /// Variables and files, which go when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Surroundings {
     variables: Vec<(String, String)>,
     path: Utf8PathBuf,
+    /// The authorities to be trusted, as PEM, where hosts are intercepted.
+    authorities: Option<String>,
     /// apt's settings and dnf's, and programs that go before the real ones: `cargo`, `dnf`,
     /// `ollama`, `pip` and `uv`.
     _folder: TempDir,
 }
 
 impl Surroundings {
-    /// For the clients of a cache.
-    pub(crate) fn new(here: &Here, machine: &Machine, environment: &Environment) -> Result<Self> {
+    /// For the clients of a cache. With `authorities`, it intercepts hosts.
+    pub(crate) fn new(
+        here: &Here,
+        authorities: Option<String>,
+        machine: &Machine,
+        environment: &Environment,
+    ) -> Result<Self> {
         let made = tempfile::Builder::new().prefix("pkgcache-").tempdir().into_diagnostic();
         let folder = made.wrap_err("cannot make a temporary folder")?;
         let path = Utf8PathBuf::from_path_buf(folder.path().to_owned());
@@ -47,8 +58,12 @@ impl Surroundings {
             variables.push(("npm_config_replace_registry_host".to_owned(), host.to_owned()));
         }
         variables.extend(vendors(here, environment));
-        variables.extend(around_proxies(here, environment));
-        variables.extend(apt(&pointers, environment, &path)?);
+        variables.extend(around_proxies(here, authorities.is_some(), environment));
+        let bundle = authorities.as_ref().map(|text| trusted(text, &path)).transpose()?;
+        if let Some(bundle) = &bundle {
+            variables.extend(intercepted(here, bundle, environment, &path)?);
+        }
+        variables.extend(apt(&pointers, bundle.as_deref(), environment, &path)?);
         let for_uv = uv(&pointers, environment, &path)?;
         let for_pip = pip(&pointers, environment, &path)?;
         let programs = [
@@ -64,7 +79,7 @@ impl Surroundings {
             let known = environment.get("PATH").unwrap_or_default();
             variables.push(("PATH".to_owned(), format!("{path}/bin:{known}")));
         }
-        Ok(Self { variables, path, _folder: folder })
+        Ok(Self { variables, path, authorities, _folder: folder })
     }
 
     /// Starts the command in these surroundings; `None` without a program.
@@ -77,6 +92,7 @@ impl Surroundings {
         here: &Here,
         environment: &Environment,
     ) -> Result<Option<io::Result<Child>>> {
+        let here = (here, self.authorities.as_deref());
         let builds::Led { words, piped } = builds::led_here(words, here, environment, &self.path)?;
         let Some((program, args)) = words.split_first() else { return Ok(None) };
         // Found as the command's own PATH has it.
@@ -112,30 +128,67 @@ fn ollama(here: &Here, environment: &Environment, folder: &Utf8PathBuf) -> Resul
     Ok(true)
 }
 
-/// A proxy that is set already is not for the cache itself.
-fn around_proxies(here: &Here, environment: &Environment) -> Vec<(String, String)> {
-    let host = address::host(&here.url);
+/// The file with the authorities that clients are to trust. Others than this user read it, too, as
+/// apt does.
+fn trusted(text: &str, folder: &Utf8PathBuf) -> Result<Utf8PathBuf> {
+    let path = folder.join("authorities.pem");
+    replace::replace(&path, text.as_bytes(), Durability::Unsynced)?;
+    open(path.as_ref(), 0o644)?;
+    open(folder.as_ref(), 0o711)?;
+    Ok(path)
+}
+
+/// What leads clients to a cache that intercepts hosts.
+fn intercepted(
+    here: &Here,
+    bundle: &Utf8Path,
+    environment: &Environment,
+    folder: &Utf8PathBuf,
+) -> Result<Vec<(String, String)>> {
+    let own = environment.get("HOME").map(|home| Utf8Path::new(home).join(".wgetrc"));
+    let own = environment.get(WGETRC).map(Utf8PathBuf::from).or(own);
+    let own = own.map(|path| replace::read_capped(&path, SMALL)).transpose()?.flatten().unwrap_or_default();
+    let wgetrc = folder.join("wgetrc");
+    let text = [own.as_slice(), b"\n", intercept::wgetrc(bundle.as_str()).as_bytes()].concat();
+    replace::replace(&wgetrc, &text, Durability::Unsynced)?;
+    let proxy = PROXY.map(|name| (name.to_owned(), here.url.clone()));
+    let trust = TRUST.map(|name| (name.to_owned(), bundle.to_string()));
+    Ok([proxy.to_vec(), trust.to_vec(), vec![(WGETRC.to_owned(), wgetrc.into_string())]].concat())
+}
+
+/// A proxy is not for the cache itself; where hosts are intercepted, it is not for what the command
+/// serves to itself either.
+fn around_proxies(here: &Here, intercepts: bool, environment: &Environment) -> Vec<(String, String)> {
+    let local = if intercepts { ",localhost" } else { "" };
+    let host = format!("{}{local}", address::host(&here.url));
     let is_proxy = |name: &String| name.to_ascii_lowercase().ends_with("_proxy");
-    if !environment.variables.keys().any(|name| is_proxy(name) && !name.eq_ignore_ascii_case("no_proxy")) {
+    if !intercepts
+        && !environment.variables.keys().any(|name| is_proxy(name) && !name.eq_ignore_ascii_case("no_proxy"))
+    {
         return Vec::new();
     }
-    let names = ["no_proxy", "NO_PROXY"];
     let known =
-        names.iter().find_map(|name| environment.get(name)).map(|it| format!("{it},")).unwrap_or_default();
-    names.map(|name| (name.to_owned(), format!("{known}{host}"))).into()
+        NO_PROXY.iter().find_map(|name| environment.get(name)).map(|it| format!("{it},")).unwrap_or_default();
+    NO_PROXY.map(|name| (name.to_owned(), format!("{known}{host}"))).into()
 }
 
 /// apt reads the file that `APT_CONFIG` names besides its own.
 fn apt(
     pointers: &Pointers,
+    bundle: Option<&Utf8Path>,
     environment: &Environment,
     folder: &Utf8PathBuf,
 ) -> Result<Option<(String, String)>> {
-    let Some(piece) = pointers.pieces.iter().find(|it| it.client == "apt") else { return Ok(None) };
+    let led = pointers.pieces.iter().find(|it| it.client == "apt").map(|piece| piece.text.clone());
+    let trust = bundle.map(|bundle| intercept::apt(bundle.as_str()));
+    if led.is_none() && trust.is_none() {
+        return Ok(None);
+    }
+    let text = led.unwrap_or_default() + &trust.unwrap_or_default();
     let known = environment.get("APT_CONFIG");
     let known = known.map(|file| format!("#include \"{file}\";\n")).unwrap_or_default();
     let path = folder.join("apt.conf");
-    replace::replace(&path, format!("{known}{}", piece.text).as_bytes(), Durability::Unsynced)?;
+    replace::replace(&path, format!("{known}{text}").as_bytes(), Durability::Unsynced)?;
     open(path.as_ref(), 0o644)?;
     // apt reads it as another user, too.
     open(folder.as_ref(), 0o711)?;

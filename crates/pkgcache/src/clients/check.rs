@@ -60,7 +60,7 @@ fn of_mount(mount: &Mount, suites: &[(String, String)]) -> Check {
         Ecosystem::Go => (format!("{below}/pkgcache.invalid/check/@v/list"), "*/*"),
         // What is mounted may end before the branch.
         Ecosystem::Apk => (format!("{below}/x86_64/APKINDEX.tar.gz"), "*/*"),
-        Ecosystem::Generic => (format!("{below}/"), "*/*"),
+        Ecosystem::Generic | Ecosystem::GitLfs | Ecosystem::Releases => (format!("{below}/"), "*/*"),
         Ecosystem::Dnf => {
             let base =
                 if mount.url.starts_with("http://") { mount.url.trim_end_matches('/') } else { &below };
@@ -114,7 +114,7 @@ pub fn judge(check: &Check, answer: &Answer) -> Result<(), String> {
         }
         // A proxy says 404 or 410 of what is nowhere.
         Ecosystem::Go => matches!(status, 200..=299 | 404 | 410),
-        Ecosystem::Generic => status < 500,
+        Ecosystem::Generic | Ecosystem::GitLfs | Ecosystem::Releases => status < 500,
     };
     if !fine {
         return Err(said(answer));

@@ -337,7 +337,10 @@ pub fn credentials(ecosystem: Ecosystem, name: &str) -> String {
         }
         Ecosystem::HuggingFace => "by the token in HF_TOKEN, as it does now".to_owned(),
         Ecosystem::Apk => format!("in `http://USER:PASSWORD@HOST:PORT/{name}/…` in /etc/apk/repositories"),
-        Ecosystem::Oci | Ecosystem::Ollama | Ecosystem::Generic => "as it does now".to_owned(),
+        Ecosystem::GitLfs => "by git's credential helper, which is asked for the cache's host".to_owned(),
+        Ecosystem::Oci | Ecosystem::Ollama | Ecosystem::Generic | Ecosystem::Releases => {
+            "as it does now".to_owned()
+        }
     };
     format!("The client sends its own credentials, which pass through: {how}.")
 }

@@ -37,6 +37,8 @@ pub struct Here {
     pub models: Option<String>,
     /// What Go's settings say beside its proxies' addresses.
     pub go: go::Settings,
+    /// How many settings git has by variables already (`GIT_CONFIG_COUNT`).
+    pub git_settings: usize,
     /// Whether clients are given the credentials that they have for what is mounted. Nothing of
     /// that may be shown.
     pub reveals: bool,
@@ -79,6 +81,11 @@ pub struct Pointers {
 
 /// What the names of mounts begin with that are torch's: its indexes of wheels, and its weights.
 const TORCH: &str = "torch";
+
+/// The name of the mount to which rustup is led.
+const RUSTUP: &str = "rustup";
+/// The name of the mount from which uv installs Pythons.
+const UV_PYTHON: &str = "uv-python";
 
 impl Mount {
     /// A mount whose role is that of the index in `found` with the same address; without one, the
@@ -193,6 +200,8 @@ impl Here {
             pointers.set("huggingface_hub", "HF_ENDPOINT", self.at(mount).trim_end_matches('/'));
         }
         self.go(&mut pointers);
+        self.git(&mut pointers);
+        self.releases(&mut pointers);
         self.apt(&mut pointers);
         self.dnf(&mut pointers);
         self.left(&mut pointers);
@@ -286,6 +295,41 @@ impl Here {
         to.set("go", "GOPROXY", &list);
     }
 
+    /// Which client a mount of releases is for, its name says: `rustup`, or `uv-python`.
+    fn releases(&self, to: &mut Pointers) {
+        for mount in self.of(Ecosystem::Releases) {
+            let at = self.at(mount);
+            let at = at.trim_end_matches('/');
+            match mount.name.as_str() {
+                RUSTUP => {
+                    to.set("rustup", "RUSTUP_DIST_SERVER", at);
+                    to.set("rustup", "RUSTUP_UPDATE_ROOT", &format!("{at}/rustup"));
+                }
+                UV_PYTHON => to.set("uv python", "UV_PYTHON_INSTALL_MIRROR", at),
+                _ => {}
+            }
+        }
+    }
+
+    /// git fetches from here what it would fetch from an upstream, and Git LFS goes where git does;
+    /// what is pushed goes there itself. Source: git-config(1), `GIT_CONFIG_COUNT` and
+    /// `url.<base>.insteadOf`.
+    fn git(&self, to: &mut Pointers) {
+        let each = |mount: &Mount| {
+            let (at, url) = (self.at(mount), address::folder(&mount.url));
+            [(format!("url.{at}.insteadOf"), url.clone()), (format!("url.{url}.pushInsteadOf"), url)]
+        };
+        let settings: Vec<_> = self.of(Ecosystem::GitLfs).flat_map(each).collect();
+        if settings.is_empty() {
+            return;
+        }
+        to.set("git, git-lfs", "GIT_CONFIG_COUNT", &(self.git_settings + settings.len()).to_string());
+        for (number, (key, value)) in (self.git_settings..).zip(&settings) {
+            to.set("git, git-lfs", &format!("GIT_CONFIG_KEY_{number}"), key);
+            to.set("git, git-lfs", &format!("GIT_CONFIG_VALUE_{number}"), value);
+        }
+    }
+
     fn apt(&self, to: &mut Pointers) {
         let hosts: Vec<_> = self.hosts_by_proxy(Ecosystem::Apt).into_iter().collect();
         let text = apt::led(&hosts, &self.url);
@@ -331,7 +375,8 @@ impl Here {
             let at = self.at(mount);
             let is_default = self.default_of(mount.ecosystem) == Some(mount);
             match (&mount.role, mount.ecosystem) {
-                (_, Ecosystem::Apk | Ecosystem::Apt | Ecosystem::Dnf) => {}
+                (_, Ecosystem::Apk | Ecosystem::Apt | Ecosystem::Dnf | Ecosystem::GitLfs) => {}
+                (_, Ecosystem::Releases) if matches!(mount.name.as_str(), RUSTUP | UV_PYTHON) => {}
                 (_, Ecosystem::Generic) => to.notes.push(format!("{at} is {}", mount.url)),
                 _ if is_default => {}
                 (Role::Further, Ecosystem::Python | Ecosystem::Go) => {}
@@ -388,6 +433,7 @@ pub(crate) mod tests {
             ],
             registries: vec!["a.example".into(), "b.example:5000".into()],
             models: None,
+            git_settings: 0,
         }
     }
 

@@ -29,6 +29,7 @@ impl Changes {
         let single = differ(&[
             ("allow", old.forward.hosts != new.forward.hosts),
             ("tunnel", old.forward.tunnels != new.forward.tunnels),
+            ("intercept", old.intercept != new.intercept),
             ("allow-private", old.allow_private != new.allow_private),
             ("parent", old.parent != new.parent),
             ("offline", old.offline != new.offline),
@@ -116,7 +117,8 @@ mod tests {
             socket_mode: _,
             upstreams: _,
             registries: _,
-            forward: crate::config::Forward { hosts: _, tunnels: _ },
+            forward: crate::config::Forward { hosts: _, tunnels: _, opens_all: _ },
+            intercept: _,
             allow_private: _,
             parent: _,
             offline: _,

@@ -57,12 +57,29 @@ impl FromStr for HostRule {
     }
 }
 
+/// The ports that a rule means that names none, for what is asked for and tunnelled to.
+const USUAL: &[u16] = &[80, 443];
+/// The same for what is intercepted.
+const SECURE: &[u16] = &[443];
+
 impl HostRule {
-    fn allows(&self, host: &str, port: u16) -> bool {
+    /// The name, in lower case; empty for every name.
+    #[must_use]
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether names below it count, too.
+    #[must_use]
+    pub(crate) fn is_below(&self) -> bool {
+        self.below
+    }
+
+    fn allows(&self, host: &str, port: u16, usual: &[u16]) -> bool {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         let under = || host.strip_suffix(self.name.as_str()).is_some_and(|rest| rest.ends_with('.'));
         let name = self.name == host || (self.below && (self.name.is_empty() || under()));
-        name && self.port.map_or(port == 80 || port == 443, |own| own == port)
+        name && self.port.map_or(usual.contains(&port), |own| own == port)
     }
 }
 
@@ -71,7 +88,13 @@ impl Hosts {
     #[must_use]
     pub(crate) fn allow(&self, host: &str, port: u16) -> bool {
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        self.0.iter().any(|rule| rule.allows(host, port))
+        self.0.iter().any(|rule| rule.allows(host, port, USUAL))
+    }
+
+    /// Whether a tunnel to the server may end here.
+    #[must_use]
+    pub(crate) fn cover(&self, host: &str, port: u16) -> bool {
+        self.0.iter().any(|rule| rule.allows(host, port, SECURE))
     }
 }
 
@@ -79,7 +102,7 @@ impl Hosts {
     /// Whether a rule names this address itself, so that its author knows where it is.
     #[must_use]
     pub(crate) fn name_address(&self, host: &str, port: u16) -> bool {
-        let exact = |rule: &&HostRule| !rule.below && rule.allows(host.trim_matches(['[', ']']), port);
+        let exact = |rule: &&HostRule| !rule.below && rule.allows(host.trim_matches(['[', ']']), port, USUAL);
         is_address(host) && self.0.iter().any(|rule| exact(&rule))
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod changes;
 mod count;
 pub(crate) mod guards;
 pub(crate) mod hosts;
+pub(crate) mod intercept;
 pub(crate) mod listen;
 pub(crate) mod mounts;
 pub(crate) mod remote;
@@ -24,12 +25,14 @@ use storekit::Digest;
 use toolkit::net::Network;
 
 use crate::config::hosts::Hosts;
+use crate::config::intercept::Intercept;
 pub use crate::config::listen::Listen;
 use crate::config::remote::RemoteConfig;
 pub use crate::config::sources::{Mirror, Sources};
 use crate::config::ttl::Lifetimes;
 use crate::ecosystem::Ecosystem;
 use crate::ecosystem::go::sumdb::Sumdb;
+pub(crate) use crate::ecosystem::named::DigestInName;
 use crate::guards::Guards;
 use crate::wire::framing::HeadLimits;
 use crate::wire::peer::Peer;
@@ -48,6 +51,8 @@ pub struct Config {
     pub registries: Vec<Registry>,
     /// What may be asked for in the forward mode, and tunnelled to.
     pub forward: Forward,
+    /// Where tunnels end here, and what is asked for in them is answered.
+    pub intercept: Option<Intercept>,
     /// Whether upstreams may have private addresses (a proxy for a team's own servers).
     pub allow_private: bool,
     /// The proxy through which upstreams are reached.
@@ -107,6 +112,8 @@ pub struct Upstream {
     pub ttl: Lifetimes,
     /// Whether only what is stored is served.
     pub read_only: bool,
+    /// What becomes of digests in the names of its files.
+    pub digest_in_name: DigestInName,
 }
 
 /// A registry of container images that is mirrored here.
@@ -133,6 +140,8 @@ pub struct Forward {
     pub hosts: Hosts,
     /// Servers to which CONNECT may open a tunnel.
     pub tunnels: Hosts,
+    /// Whether it may to any server: the private one of a command, which could go there itself.
+    pub opens_all: bool,
 }
 
 /// Which clients may connect.
@@ -198,6 +207,7 @@ impl Default for Config {
             upstreams: Vec::new(),
             registries: Vec::new(),
             forward: Forward::default(),
+            intercept: None,
             allow_private: false,
             parent: None,
             offline: false,

@@ -17,7 +17,7 @@ use toolkit::net::without_credentials;
 use crate::config::count;
 use crate::config::hosts::HostRule;
 use crate::config::ttl::{Lifetimes, Ttl};
-use crate::config::{DOCKER, Mirror, Registry, Sources, Upstream};
+use crate::config::{DOCKER, DigestInName, Mirror, Registry, Sources, Upstream};
 use crate::ecosystem::Ecosystem;
 use crate::ecosystem::go::sumdb::Sumdb;
 use crate::error::Error;
@@ -97,6 +97,8 @@ pub struct MountTable {
     /// Whether only what is stored is served.
     #[serde(default)]
     pub read_only: bool,
+    /// What becomes of digests in the names of its files.
+    pub digest_in_name: Option<DigestInName>,
 }
 
 /// A server with the same content as an upstream, in larder.toml: its URL, or a table.
@@ -204,6 +206,11 @@ pub(super) fn upstream(
     if table.kind == Ecosystem::Generic && !table.ttl.is_empty() {
         return Err(wrong("`ttl` needs a `kind`, for without one HTTP's rules hold for everything"));
     }
+    if table.kind != Ecosystem::Generic && table.digest_in_name.is_some() {
+        return Err(wrong(
+            "`digest-in-name` is for plain files: with a `kind`, an index says what a file has to be",
+        ));
+    }
     let sumdb = sumdb(&table).map_err(wrong)?;
     Ok(Upstream {
         name: name.trim_matches('/').to_owned(),
@@ -218,6 +225,7 @@ pub(super) fn upstream(
         heuristic_freshness: table.heuristic_freshness.unwrap_or(guesses),
         ttl: ttl(&table.ttl),
         read_only: table.read_only,
+        digest_in_name: table.digest_in_name.unwrap_or_default(),
     })
 }
 

@@ -18,6 +18,7 @@ use toolkit::settings::Settings;
 use crate::config::count;
 use crate::config::guards::GuardTable;
 use crate::config::hosts::{HostRule, Hosts};
+use crate::config::intercept::InterceptTable;
 use crate::config::mounts::{self, Mount, RegistryMount};
 use crate::config::remote::{RemoteConfig, RemoteSetting, RemoteTable};
 use crate::config::ttl::{Lifetimes, Ttl};
@@ -45,6 +46,11 @@ pub struct Options {
     pub allow: Option<Vec<String>>,
     /// Hosts to which tunnels may go.
     pub tunnel: Option<Vec<String>>,
+    /// Hosts whose tunnels end here.
+    pub intercept: InterceptTable,
+    /// Where this user's authority for these lies, unless that is set.
+    #[serde(skip)]
+    pub usual_ca: Option<Utf8PathBuf>,
     /// Whether upstreams may have private addresses.
     pub allow_private: Option<bool>,
     /// The proxy through which upstreams are reached.
@@ -128,6 +134,8 @@ impl Options {
             listen: get("LISTEN").map(str::to_owned),
             allow: words("ALLOW"),
             tunnel: words("TUNNEL"),
+            intercept: InterceptTable { hosts: words("INTERCEPT"), ca: None },
+            usual_ca: settings.environment().state_folder().map(|folder| folder.join("pkgcache-ca")),
             parent: get("PARENT").map(str::to_owned),
             offline: flag("OFFLINE")?,
             allow_private: flag("ALLOW_PRIVATE")?,
@@ -180,6 +188,8 @@ impl Options {
             socket_mode: self.socket_mode.or(other.socket_mode),
             allow: self.allow.or(other.allow),
             tunnel: self.tunnel.or(other.tunnel),
+            intercept: self.intercept.or(other.intercept),
+            usual_ca: self.usual_ca.or(other.usual_ca),
             allow_private: self.allow_private.or(other.allow_private),
             parent: self.parent.or(other.parent),
             offline: self.offline.or(other.offline),
@@ -245,7 +255,9 @@ impl Options {
             forward: Forward {
                 hosts: hosts(self.allow.as_deref())?,
                 tunnels: hosts(self.tunnel.as_deref())?,
+                opens_all: false,
             },
+            intercept: self.intercept.intercept(folder, self.usual_ca.as_deref())?,
             allow_private: self.allow_private.unwrap_or(false),
             parent: self.parent.as_deref().map(parent).transpose()?,
             offline: self.offline.unwrap_or(false),

@@ -9,10 +9,11 @@ use storekit::Checksum;
 
 use crate::config::hosts::is_address;
 use crate::config::ttl::Lifetimes;
-use crate::config::{Config, DOCKER, Sources, Upstream};
+use crate::config::{Config, DOCKER, DigestInName, Sources, Upstream};
 use crate::ecosystem::go::sumdb::Sumdb;
+use crate::ecosystem::lfs::Action;
 use crate::ecosystem::path::canonical;
-use crate::ecosystem::{Class, Ecosystem, apt, dnf, npm, oci, python};
+use crate::ecosystem::{Class, Ecosystem, apt, dnf, named, npm, oci, python};
 
 /// What is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +60,10 @@ pub(crate) struct Target {
     /// What the body has to be, where the address says so: `/sha256/HEX/NAME/PATH`. Boxed, since
     /// few have one.
     pub(crate) promised: Option<Box<Checksum>>,
+    /// What becomes of a digest in its name; of no use where it has none.
+    pub(crate) digest_in_name: Option<DigestInName>,
+    /// Where its bytes are asked for in the place of its URL, by a client that may have them.
+    pub(crate) action: Option<Arc<Action>>,
 }
 
 impl Target {
@@ -98,7 +103,7 @@ pub(crate) fn target_for(config: &Config, uri: &Uri, is_ollama: bool) -> Result<
     let uri = without.as_ref().unwrap_or(uri);
     check_path(uri.path())?;
     match (uri.scheme_str(), uri.host()) {
-        (Some("http"), Some(host)) if !host.is_empty() => forward(config, uri, host),
+        (Some("http" | "https"), Some(host)) if !host.is_empty() => forward(config, uri, host),
         (Some(_), _) => Err(NoTarget::Malformed("only `http` URLs can be asked for in the forward mode")),
         (None, _) if uri.path().starts_with('/') => reverse(config, uri, is_ollama),
         (None, _) => Err(NoTarget::Malformed("the target is not a path or a URL")),
@@ -106,13 +111,20 @@ pub(crate) fn target_for(config: &Config, uri: &Uri, is_ollama: bool) -> Result<
 }
 
 fn forward(config: &Config, uri: &Uri, host: &str) -> Result<Target, NoTarget> {
-    let port = uri.port_u16().unwrap_or(80);
+    let is_secure = uri.scheme_str() == Some("https");
+    let usual = if is_secure { 443 } else { 80 };
+    let port = uri.port_u16().unwrap_or(usual);
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return Err(NoTarget::Malformed("credentials in a URL"));
     }
     let url = normal(uri).ok_or(NoTarget::Malformed("the URL is not valid here"))?;
     // What can be had by a mount is to be had by its own address, too.
-    let is_allowed = config.forward.hosts.allow(host, port);
+    let is_allowed = may_reach(config, uri);
+    if is_secure && !is_allowed {
+        return Err(NoTarget::Malformed(
+            "`https` URLs can be asked for in the forward mode where their host is intercepted",
+        ));
+    }
     let mounted = mounted_at(config, &url, is_allowed);
     let is_mounted = mounted.is_some();
     if !is_mounted && !is_allowed {
@@ -120,7 +132,7 @@ fn forward(config: &Config, uri: &Uri, host: &str) -> Result<Target, NoTarget> {
     }
     let known = mounted.unwrap_or_else(|| by_looks(config, &url));
     Ok(Target {
-        source: if port == 80 { host.to_owned() } else { format!("{host}:{port}") },
+        source: if port == usual { host.to_owned() } else { format!("{host}:{port}") },
         keep_links: false,
         keyring: known.keyring,
         sumdb: known.sumdb,
@@ -135,12 +147,20 @@ fn forward(config: &Config, uri: &Uri, host: &str) -> Result<Target, NoTarget> {
         tokens_from: known.tokens_from,
         url,
         private: config.allow_private
-            || config.forward.hosts.name_address(host, port)
+            || is_named_address(config, is_secure, (host, port))
             || (is_mounted && is_address(host)),
         heuristic: config.heuristic_freshness,
         keep_cookies: config.keep_cookies,
         ..Target::default()
     })
+}
+
+/// Whether a rule names the address itself, so that its author knows where it is.
+fn is_named_address(config: &Config, is_secure: bool, (host, port): (&str, u16)) -> bool {
+    match &config.intercept {
+        Some(intercept) if is_secure => intercept.names_address(host, port),
+        _ => config.forward.hosts.name_address(host, port),
+    }
 }
 
 /// What is known of a URL of the forward mode.
@@ -246,7 +266,15 @@ fn reverse(config: &Config, uri: &Uri, is_ollama: bool) -> Result<Target, NoTarg
         tokens_from: None,
         mount: Some(upstream.name.clone()),
         promised: promised.map(Box::new),
+        digest_in_name: in_name(upstream.kind, upstream.digest_in_name, rest),
+        action: None,
     })
+}
+
+/// What becomes of the digest in the path of a plain file.
+fn in_name(kind: Ecosystem, set: DigestInName, path: &str) -> Option<DigestInName> {
+    let counts = kind == Ecosystem::Generic && set != DigestInName::Ignore;
+    (counts && named::digests(&path_of(path)).next().is_some()).then_some(set)
 }
 
 /// A tarball's path that npm asks for without that of its registry: so it does with the upstream's
@@ -279,8 +307,14 @@ fn promise<'p>(config: &Config, path: &'p str) -> Result<(Option<Checksum>, &'p 
 /// like.
 #[must_use]
 pub(crate) fn may_reach(config: &Config, uri: &Uri) -> bool {
-    let port = uri.port_u16().unwrap_or(80);
-    uri.host().is_some_and(|host| config.forward.hosts.allow(host, port))
+    let Some(host) = uri.host() else { return false };
+    match uri.scheme_str() {
+        Some("https") => {
+            let port = uri.port_u16().unwrap_or(443);
+            config.intercept.as_ref().is_some_and(|it| it.covers(host, port))
+        }
+        _ => config.forward.hosts.allow(host, uri.port_u16().unwrap_or(80)),
+    }
 }
 
 /// The path below `/v2/`, where registries are mirrored there.

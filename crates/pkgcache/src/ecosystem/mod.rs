@@ -9,6 +9,7 @@
 mod accept;
 pub(crate) mod apk;
 pub(crate) mod apt;
+pub(crate) mod archives;
 pub(crate) mod base;
 pub(crate) mod cargo;
 pub(crate) mod contents;
@@ -16,8 +17,10 @@ pub(crate) mod dnf;
 pub(crate) mod go;
 pub(crate) mod huggingface;
 mod json;
+pub(crate) mod lfs;
 #[cfg(test)]
 mod mutated;
+pub(crate) mod named;
 pub(crate) mod npm;
 pub(crate) mod oci;
 mod openpgp;
@@ -64,6 +67,10 @@ pub enum Ecosystem {
     Go,
     /// Alpine's package manager.
     Apk,
+    /// Git LFS: large files of git repositories.
+    GitLfs,
+    /// Archives in folders with versions: rustup's toolchains, uv's Pythons.
+    Releases,
 }
 
 /// What a request asks for.
@@ -173,17 +180,19 @@ impl From<std::io::Error> for BadIndex {
 }
 
 /// Names of programs and indexes, which are easily taken for that of their kind.
-const RELATED: [(&str, Ecosystem); 22] = [
+const RELATED: [(&str, Ecosystem); 25] = [
     ("alpine", Ecosystem::Apk),
     ("crates", Ecosystem::Cargo),
     ("deb", Ecosystem::Apt),
     ("debian", Ecosystem::Apt),
     ("docker", Ecosystem::Oci),
     ("fedora", Ecosystem::Dnf),
+    ("git", Ecosystem::GitLfs),
     ("golang", Ecosystem::Go),
     ("goproxy", Ecosystem::Go),
     ("hf", Ecosystem::HuggingFace),
     ("hub", Ecosystem::HuggingFace),
+    ("lfs", Ecosystem::GitLfs),
     ("models", Ecosystem::HuggingFace),
     ("node", Ecosystem::Npm),
     ("pip", Ecosystem::Python),
@@ -192,6 +201,7 @@ const RELATED: [(&str, Ecosystem); 22] = [
     ("registry", Ecosystem::Oci),
     ("rpm", Ecosystem::Dnf),
     ("rust", Ecosystem::Cargo),
+    ("rustup", Ecosystem::Releases),
     ("ubuntu", Ecosystem::Apt),
     ("uv", Ecosystem::Python),
     ("yarn", Ecosystem::Npm),
@@ -205,18 +215,20 @@ impl<'de> Deserialize<'de> for Ecosystem {
 }
 
 impl Ecosystem {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::Apk,
         Self::Apt,
         Self::Cargo,
         Self::Dnf,
         Self::Generic,
+        Self::GitLfs,
         Self::Go,
         Self::HuggingFace,
         Self::Npm,
         Self::Oci,
         Self::Ollama,
         Self::Python,
+        Self::Releases,
     ];
 
     /// The one of this name, or what is said where there is none.
@@ -254,6 +266,8 @@ impl Ecosystem {
             Self::HuggingFace => "huggingface",
             Self::Go => "go",
             Self::Apk => "apk",
+            Self::GitLfs => "git-lfs",
+            Self::Releases => "releases",
         }
     }
 
@@ -282,6 +296,8 @@ impl Ecosystem {
             Self::HuggingFace => huggingface::ask(path, query),
             Self::Go => go::ask(path, query),
             Self::Apk => apk::ask(path, query),
+            Self::GitLfs => lfs::ask(path, query),
+            Self::Releases => archives::ask(path, query),
         }
     }
 }

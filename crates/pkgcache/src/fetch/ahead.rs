@@ -7,19 +7,21 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use http::header::{CONTENT_RANGE, ETAG, HeaderValue, IF_RANGE, RANGE};
+use http::header::{CONTENT_RANGE, HeaderValue, IF_RANGE, RANGE};
 use http::{HeaderMap, Response, StatusCode};
 use hyper::body::Incoming;
+use storekit::Noting;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::cache::Cache;
+use crate::fetch::ask::{Ask, follow};
 use crate::fetch::read_ahead::ReadAhead;
-use crate::fetch::{Ask, follow};
 use crate::observe::meter::add;
 use crate::response::flight::Growing;
 use crate::response::segments::Segments;
+use crate::rules::conditional::has_validator;
 use crate::rules::range::parse_content_range;
 
 /// What all parts of a body have in common.
@@ -52,7 +54,7 @@ pub(crate) fn is_part(
     let told = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
     response.status() == StatusCode::PARTIAL_CONTENT
         && told.and_then(parse_content_range) == Some((range.clone(), total))
-        && tag.is_none_or(|tag| response.headers().get(ETAG) == Some(tag))
+        && tag.is_none_or(|tag| has_validator(response.headers(), tag))
 }
 
 impl Ahead {
@@ -86,6 +88,7 @@ impl Ahead {
         }
         let mut body = ReadAhead::new(response.into_body());
         let mut position = range.start;
+        let mut noting = self.growing.notes.clone().map(|notes| Noting::new(notes, position));
         let patience = self.ask.patience(&self.cache);
         while position < range.end {
             let Ok(Ok(Some(data))) = timeout(patience, body.next()).await else { return };
@@ -98,6 +101,9 @@ impl Ahead {
             add(self.ask.counter(&self.cache.counts), data.len() as u64);
             position += data.len() as u64;
             segments.fill(range.start, data.len() as u64);
+            if let Some(noting) = &mut noting {
+                noting.reached(position);
+            }
         }
     }
 }

@@ -1,13 +1,15 @@
 //! A body on its way from an upstream into the store, beside the requests that read along.
 //!
-//! One that breaks off is taken up where it ended, if the upstream promises (by a strong tag) that
-//! the rest belongs to the same bytes, or a checksum will tell. What cannot be completed, or is not
-//! what it was announced as, is not stored. Parts that were fetched ahead of it are read where it
-//! comes to them. Where the disk is full, or more comes than is to be stored, the requests that
-//! read along get the rest all the same.
+//! One that breaks off is taken up where it ended, if the upstream promises (by a strong validator)
+//! that the rest belongs to the same bytes, or a checksum will tell; a large one also by a later
+//! process (`fetch::kept`). What cannot be completed, or is not what it was announced as, is not
+//! stored. Parts that were fetched ahead of it are read where it comes to them. Where the disk is
+//! full, or more comes than is to be stored, the requests that read along get the rest all the
+//! same.
 
 use std::fs::File;
 use std::io::BufReader;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,11 +25,12 @@ use tokio::time::{sleep, timeout};
 use crate::cache::Cache;
 use crate::ecosystem::contents::Unlike;
 use crate::ecosystem::ruling::{Check, Mismatch};
-use crate::error::{Error, explained};
+use crate::error::{Error, Result, explained};
 use crate::fetch::ahead::{self, Ahead};
+use crate::fetch::ask::{Ask, follow_from};
 use crate::fetch::read_ahead::ReadAhead;
 use crate::fetch::redirect::From;
-use crate::fetch::{Ask, commit, follow_from, unstored};
+use crate::fetch::{commit, kept, unstored};
 use crate::observe::meter::add;
 use crate::observe::uses::Wanted;
 use crate::response::body::{End, Progress};
@@ -36,7 +39,6 @@ use crate::response::overflow::{Overflow, Readers};
 use crate::response::segments::Segments;
 use crate::response::stored_head::Answer;
 use crate::rules::age::Times;
-use crate::rules::conditional;
 use crate::rules::merge::take_cookies;
 use crate::store::positioned::Positioned;
 
@@ -62,15 +64,15 @@ pub(crate) struct Download<'a> {
 }
 
 /// What is known of a body before it comes.
-struct Head {
-    answer: Answer,
+pub(super) struct Head {
+    pub(super) answer: Answer,
     /// Its size, where that is said.
-    total: Option<u64>,
-    /// The strong tag by which its upstream knows it again.
-    tag: Option<HeaderValue>,
+    pub(super) total: Option<u64>,
+    /// The strong validator by which its upstream knows it again.
+    pub(super) tag: Option<HeaderValue>,
     /// The number of the server that it comes from.
-    from: usize,
-    cookies: HeaderMap,
+    pub(super) from: usize,
+    pub(super) cookies: HeaderMap,
 }
 
 /// Where the bytes go.
@@ -103,14 +105,16 @@ enum Broken {
 
 impl<'a> Download<'a> {
     /// An upstream's answer.
+    ///
+    /// # Errors
+    /// Nothing can be stored.
     pub(crate) fn new(
         cache: &'a Arc<Cache>,
         flight: &'a Arc<Flight>,
         ask: &'a Arc<Ask>,
         response: &Response<Incoming>,
         times: Times,
-        writer: BodyWriter,
-    ) -> Self {
+    ) -> Result<Self> {
         let mut headers = response.headers().clone();
         if let Some(fields) = &ask.ruling.fields {
             headers = HeaderMap::clone(fields);
@@ -123,17 +127,18 @@ impl<'a> Download<'a> {
             cookies = take_cookies(&mut headers);
         }
         let From(from) = response.extensions().get().copied().unwrap_or_default();
-        // Another server may call the same bytes otherwise: the checksum tells.
-        let by_checksum = ask.is_strict() && !ask.target.sources.mirrors.is_empty();
-        let tag = conditional::strong_tag(response.headers()).filter(|_| !by_checksum).cloned();
         let head = Head {
             answer: Answer::new(response.status(), &headers, &ask.headers, times),
             total: response.body().size_hint().exact().or(ask.ruling.size()),
-            tag,
+            tag: ask.validator(response.headers()).cloned(),
             from,
             cookies,
         };
-        Self::of(cache, flight, ask, head, writer)
+        let writer = match kept::noted(ask, &head) {
+            Some(noted) => cache.shelf.begin_kept(&ask.key, noted)?,
+            None => cache.shelf.begin()?,
+        };
+        Ok(Self::of(cache, flight, ask, head, writer, &[]))
     }
 
     /// What the bucket has that several caches share.
@@ -147,18 +152,20 @@ impl<'a> Download<'a> {
         // The digest of all tells whether a part is of the same bytes.
         let total = ask.held.as_ref().map(|held| held.size);
         let head = Head { answer, total, tag: None, from: 0, cookies: HeaderMap::new() };
-        Self::of(cache, flight, ask, head, writer)
+        Self::of(cache, flight, ask, head, writer, &[])
     }
 
-    fn of(
+    /// A body of which these ranges are in the file already.
+    pub(super) fn of(
         cache: &'a Arc<Cache>,
         flight: &'a Arc<Flight>,
         ask: &'a Arc<Ask>,
         head: Head,
         writer: BodyWriter,
+        kept: &[Range<u64>],
     ) -> Self {
         let (progress, receiver) = watch::channel(Progress::default());
-        let (segments, wishes) = Segments::new();
+        let (segments, wishes) = Segments::new(kept);
         let Head { answer, total, tag, from, cookies } = head;
         let growing = Arc::new(Growing {
             answer,
@@ -168,6 +175,7 @@ impl<'a> Download<'a> {
             file: writer.file(),
             progress: receiver,
             segments,
+            notes: writer.notes(),
             readers: Readers::default(),
             cookies,
         });
@@ -194,11 +202,20 @@ impl<'a> Download<'a> {
             Err(Broken::Upstream(why)) => self.give_up(&why),
             Err(Broken::Deserted) => {}
             Err(Broken::TooLarge(why)) => {
+                self.discard();
                 if let (Some(held), Some(remote)) = (self.ask.body_in_bucket(), &self.cache.remote) {
                     remote.refuse(&held.digest, &self.ask.key, why);
                 }
                 self.give_up(why);
             }
+        }
+    }
+
+    /// Nobody goes on with what came.
+    fn discard(&mut self) {
+        let sink = Sink::Nothing(self.sink.size());
+        if let Sink::File(writer) = std::mem::replace(&mut self.sink, sink) {
+            writer.discard();
         }
     }
 
@@ -214,6 +231,10 @@ impl<'a> Download<'a> {
     /// The whole body, taken up where it breaks off.
     async fn receive(&mut self, body: Incoming) -> Result<(), Broken> {
         let (mut body, mut fruitless) = (ReadAhead::new(body), 0);
+        // What an earlier fetch left ends where this begins.
+        if self.part_here().is_some() && self.read_parts().await? {
+            return Ok(());
+        }
         loop {
             let before = self.sink.size();
             let why = match self.read(&mut body).await {
@@ -426,23 +447,27 @@ impl<'a> Download<'a> {
             }
             Sink::File(writer) => writer,
         };
-        let found = writer.digest();
+        let (found, size) = (writer.digest(), writer.size());
         if let Err(wrong) = check.verdict(found) {
-            progress.send_replace(Progress { written: writer.size(), end: End::Broken });
-            return mismatch(cache, ask, from, &wrong);
+            writer.discard();
+            mismatch(cache, ask, from, &wrong);
+            progress.send_replace(Progress { written: size, end: End::Broken });
+            return;
         }
         if ask.held.is_none() {
             let (wanted, is_new) = (Wanted::of(&ask.key), ask.stored.is_none());
-            cache.counts.uses.fetched(&wanted, writer.size(), begun.elapsed(), is_new);
+            cache.counts.uses.fetched(&wanted, size, begun.elapsed(), is_new);
         }
         if let Err(unlike) = looked_at(ask, writer.file()).await {
-            progress.send_replace(Progress { written: writer.size(), end: End::Broken });
-            return differs(cache, ask, from, unlike);
+            writer.discard();
+            differs(cache, ask, from, unlike);
+            progress.send_replace(Progress { written: size, end: End::Broken });
+            return;
         }
         // Every byte is there and right: no request has to wait for the store.
-        progress.send_replace(Progress { written: writer.size(), end: End::Whole });
+        progress.send_replace(Progress { written: size, end: End::Whole });
         if flight.is_doubted() {
-            return;
+            return writer.discard();
         }
         let named = spawn_blocking(move || writer.finish(None)).await;
         let lease = match named {

@@ -6,47 +6,43 @@
 //! (`upstream`).
 
 pub(crate) mod ahead;
+mod ask;
 pub(crate) mod download;
+mod kept;
 pub(crate) mod read_ahead;
 pub(crate) mod redirect;
 pub(crate) mod remote;
 pub(crate) mod token;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE,
-    HeaderValue, PRAGMA, RANGE,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LENGTH, COOKIE, HeaderValue, PRAGMA,
+    RANGE,
 };
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
-use storekit::{Lease, PackageEntry, PackageKey, StoredResponse};
+use storekit::{Lease, PackageEntry, StoredResponse};
 use tokio::task::spawn_blocking;
 
 use crate::cache::{self, Cache};
-use crate::config::target::Target;
-use crate::ecosystem::Package;
-use crate::ecosystem::ruling::{Check, Expected, Ruling};
 use crate::error::explained;
+pub(crate) use crate::fetch::ask::Ask;
+use crate::fetch::ask::follow;
 use crate::fetch::download::Download;
-use crate::fetch::redirect::Trip;
 use crate::fetch::remote::Then;
-use crate::observe::meter::{Counts, add};
-use crate::remote::Held;
+use crate::observe::meter::add;
 use crate::response::flight::{Flight, Stage, Trouble};
 use crate::response::stored_head::Answer;
 use crate::rules::age::Times;
+use crate::rules::conditional;
 use crate::rules::merge::take_cookies;
-use crate::rules::policy::Policy;
-use crate::rules::reuse::{self, Failure};
+use crate::rules::reuse::Failure;
 use crate::rules::storable::{self, Sharing};
 use crate::rules::vary;
-use crate::rules::{conditional, freshness};
 use crate::store::Shelved;
-use crate::upstream::{Route, SendError};
-use crate::wire::guard::Wire;
+use crate::upstream::SendError;
 
 /// Fields by which some servers let others say what was asked for, or how. An answer that depends
 /// on them would be given to clients that did not send them.
@@ -64,112 +60,6 @@ const UNKEYED: [&str; 11] = [
     "x-rewrite-url",
 ];
 
-/// What is to be fetched.
-#[derive(Debug)]
-pub(crate) struct Ask {
-    /// Where the answer goes.
-    pub(crate) key: PackageKey,
-    /// The package that it belongs to.
-    pub(crate) package: Package,
-    /// What holds for it.
-    pub(crate) ruling: Ruling,
-    /// What is asked for.
-    pub(crate) target: Target,
-    /// The client's headers, without conditions.
-    pub(crate) headers: HeaderMap,
-    /// What is stored and may still hold.
-    pub(crate) stored: Option<Shelved>,
-    /// How the upstream is reached.
-    pub(crate) route: Route,
-    /// Where interim answers go.
-    pub(crate) wire: Option<Arc<Wire>>,
-    /// The body in the bucket that several caches share, while it comes from there.
-    pub(crate) held: Option<Held>,
-}
-
-impl Ask {
-    /// What the body has to be: by its index, or by what the bucket says that it is.
-    fn expected(&self) -> Option<Expected> {
-        let held = self.held.as_ref().map(|it| Expected { checksum: it.digest.into(), size: Some(it.size) });
-        self.ruling.expected.or(held)
-    }
-
-    /// Whether the end of the body has to wait for the verdict.
-    fn is_strict(&self) -> bool {
-        self.held.is_some() || self.ruling.is_strict()
-    }
-
-    /// What compares the body with what it has to be.
-    fn check(&self) -> Check {
-        if self.held.is_some() { Check::new(self.expected()) } else { Check::of(&self.ruling) }
-    }
-
-    /// The body in the bucket, for as long as it comes from there.
-    fn body_in_bucket(&self) -> Option<&Held> {
-        self.held.as_ref().filter(|held| !held.is_given_up())
-    }
-
-    /// How long whoever gives the body may say nothing.
-    fn patience(&self, cache: &Cache) -> Duration {
-        let of_bucket = self.body_in_bucket().and(cache.remote.as_ref()).map(|remote| remote.patience());
-        of_bucket.unwrap_or(self.route.limits.answer)
-    }
-
-    /// Where the bytes of the body are counted.
-    fn counter<'a>(&self, counts: &'a Counts) -> &'a AtomicU64 {
-        if self.body_in_bucket().is_some() { &counts.remote_bytes } else { &counts.fetched_bytes }
-    }
-
-    /// Which requests may be given the answer again.
-    fn sharing(&self) -> Sharing {
-        if self.key.scope.is_some() { Sharing::SameCredentials } else { Sharing::Shared }
-    }
-
-    /// Whether what is stored may stand in for an answer that came now.
-    fn may_stand_in(&self, stored: &Answer, now: i64) -> bool {
-        if let Some(stands) = stored.stands_by_rule(&self.ruling, now) {
-            return stands;
-        }
-        let lifetime = stored.lifetime(self.target.heuristic);
-        reuse::may_stand_in(&stored.policy, lifetime, stored.age(now), Failure::Error)
-    }
-
-    /// Whether the answer may be stored. For what a package client asks, that is known without the
-    /// answer's own word.
-    fn is_storable(&self, response: &Response<Incoming>, times: Times) -> bool {
-        let (status, headers) = (response.status(), response.headers());
-        if !self.ruling.is_http() {
-            let private = self.headers.contains_key(AUTHORIZATION) && self.key.scope.is_none();
-            return status == StatusCode::OK && !private;
-        }
-        storable::is_storable(&self.headers, status, headers, &Policy::of(headers), self.sharing())
-            && !self.is_outlived(status, headers, times)
-    }
-
-    /// Whether the body says beforehand that it is not as long as its index says, or longer than
-    /// any index.
-    fn wrong_size(&self, status: StatusCode, total: Option<u64>) -> Option<Trouble> {
-        let message = self.ruling.wrong_size(&self.target.url, total?)?;
-        (status == StatusCode::OK).then_some(Trouble {
-            // After an error, the request would be passed on, and this body with it.
-            failure: Failure::Unreachable,
-            status: StatusCode::BAD_GATEWAY.as_u16(),
-            message,
-            pause: None,
-        })
-    }
-
-    /// Whether the answer to a question about a stored success is a failure that does not say for
-    /// how long it holds. In its place the success would be lost to the time for which it may stand
-    /// in for a server that fails.
-    fn is_outlived(&self, status: StatusCode, headers: &HeaderMap, times: Times) -> bool {
-        let lasts = freshness::explicit(headers, &Policy::of(headers), times).unwrap_or(0) > 0;
-        let failure = status.is_client_error() || status.is_server_error();
-        let stands = |it: &Answer| it.status.is_success() && self.may_stand_in(it, times.received);
-        failure && !lasts && self.stored.as_ref().is_some_and(|it| stands(&it.answer))
-    }
-}
-
 /// Does the whole fetch; the requests that wait for `flight` are told.
 pub(crate) async fn fetch(cache: Arc<Cache>, flight: Arc<Flight>, ask: Ask) {
     // Kept off the stack of every request that asks the upstream.
@@ -178,9 +68,10 @@ pub(crate) async fn fetch(cache: Arc<Cache>, flight: Arc<Flight>, ask: Ask) {
         Then::Ask(ask, turn) => (Arc::from(ask), turn),
     };
     let (requested, begun) = (cache::now(), Instant::now());
-    match answer(&cache, &ask).await {
-        Err(error) => flight.reach(Stage::Failed(Arc::new(trouble(&error)))),
-        Ok(response) => {
+    match Box::pin(kept::answer(&cache, &flight, &ask)).await {
+        None => {}
+        Some(Err(error)) => flight.reach(Stage::Failed(Arc::new(trouble(&error)))),
+        Some(Ok(response)) => {
             let times = Times { requested, received: cache::now() };
             settle(&cache, &flight, &ask, response, times, begun).await;
         }
@@ -211,42 +102,6 @@ async fn answer(cache: &Cache, ask: &Ask) -> Result<Response<Incoming>, SendErro
         return follow(cache, ask, &HeaderMap::new(), spare).await;
     }
     Ok(response)
-}
-
-/// Sends the request with these conditions, and follows redirects where that is set: to the bucket
-/// for a body that is there, while it gives it. `spare` says whether what is stored can stand in
-/// for the answer.
-pub(crate) async fn follow(
-    cache: &Cache,
-    ask: &Ask,
-    conditions: &HeaderMap,
-    spare: bool,
-) -> Result<Response<Incoming>, SendError> {
-    if let (Some(held), Some(remote)) = (&ask.held, &cache.remote)
-        && let Some(response) = remote.body(held, conditions).await
-    {
-        return Ok(response);
-    }
-    let mut headers = ask.headers.clone();
-    headers.extend(conditions.clone());
-    trip(cache, ask, spare).follow(headers).await
-}
-
-/// The same for the rest of a body, beginning with the server of this number.
-pub(crate) async fn follow_from(
-    cache: &Cache,
-    ask: &Ask,
-    conditions: &HeaderMap,
-    first: usize,
-) -> Result<Response<Incoming>, SendError> {
-    let mut headers = ask.headers.clone();
-    headers.extend(conditions.clone());
-    trip(cache, ask, false).follow_from(first, headers).await
-}
-
-fn trip<'a>(cache: &'a Cache, ask: &'a Ask, spare: bool) -> Trip<'a> {
-    let (method, target, route, wire) = (&Method::GET, &ask.target, &ask.route, ask.wire.clone());
-    Trip { cache, method, target, route, wire, spare }
 }
 
 async fn settle(
@@ -280,15 +135,12 @@ async fn settle(
     }
     // What has to be compared goes through here however large it is: past the store, then.
     let fits = ask.ruling.expected.is_some() || total.is_none_or(|it| it <= ask.route.limits.object);
-    let storable = ask.is_storable(&response, times) && fits;
+    let storable = ask.is_storable(status, response.headers(), times) && fits;
     if !storable {
         return flight.pass(response);
     }
-    match cache.shelf.begin() {
-        Ok(writer) => {
-            let download = Download::new(cache, flight, ask, &response, times, writer);
-            download.run(response.into_body(), begun).await;
-        }
+    match Download::new(cache, flight, ask, &response, times) {
+        Ok(download) => download.run(response.into_body(), begun).await,
         Err(error) => {
             unstored(cache, ask, explained(&error));
             flight.pass(response);
@@ -411,9 +263,12 @@ pub(crate) fn leave_unkeyed(headers: &mut HeaderMap) {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::config::target::Target;
+    use crate::ecosystem::Package;
+    use crate::ecosystem::ruling::Ruling;
     use crate::outside::tests::Nobody;
     use http::Uri;
-    use storekit::Store;
+    use storekit::{PackageKey, Store};
 
     #[test]
     fn what_was_doubted_last_of_all_is_not_stored() {

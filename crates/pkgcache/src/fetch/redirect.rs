@@ -120,6 +120,11 @@ impl Trip<'_> {
     fn sources(&self) -> Vec<Source> {
         let Sources { credentials, mirrors, .. } = &*self.target.sources;
         let (url, private) = (self.target.url.clone(), self.route.private);
+        if let Some(action) = &self.target.action {
+            // It is at one place, and says itself what lets a client in there.
+            let url = action.url.clone();
+            return vec![Source { url, credentials: None, private, has_next: true }];
+        }
         let is_below = self.target.is_below_upstream();
         let credentials = credentials.clone().filter(|_| is_below);
         let own = Source { url, credentials, private, has_next: true };
@@ -152,6 +157,9 @@ impl Trip<'_> {
         if !is_same_origin(&source.url, &self.target.url) {
             // What the client brings is for the upstream's own server.
             leave_harmless(&mut headers);
+        }
+        if let Some(action) = &self.target.action {
+            headers.extend(action.headers.clone());
         }
         if let Some(credentials) =
             source.credentials.as_ref().filter(|_| !headers.contains_key(AUTHORIZATION))

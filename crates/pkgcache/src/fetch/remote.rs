@@ -23,7 +23,7 @@ use crate::cache::{self, Cache};
 use crate::ecosystem::Package;
 use crate::ecosystem::ruling::{Check, Expected, Freshness};
 use crate::error::explained;
-use crate::fetch::Ask;
+use crate::fetch::ask::Ask;
 use crate::fetch::download::{Download, keep_newest, looked_at};
 use crate::observe::meter::add;
 use crate::remote::{Held, Lease as TurnOfOurs, Remote, Turn};

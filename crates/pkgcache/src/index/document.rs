@@ -178,8 +178,11 @@ pub(super) async fn current(cache: &Arc<Cache>, lookup: &Lookup) -> Result<Docum
         let before = stored(cache, lookup).await.map(|it| it.digest);
         let (response, result) = match lookup.handle(cache).await {
             Handled::Answered(response, result) => (response, result),
-            // Another request took the answer that was not stored.
-            Handled::Forward(_) => continue,
+            // Another request took the answer that was not stored: the next asks anew.
+            Handled::Forward(_) => {
+                cache.flights.gone(&lookup.flight_key()).await;
+                continue;
+            }
         };
         if response.status() != StatusCode::OK {
             return Err(Plan::Answer(response, result));

@@ -61,7 +61,12 @@ pub(crate) fn ranges(
     let is_it = headers.get(USER_AGENT).is_some_and(|agent| is_ollama(agent.as_bytes()));
     let is_whole = *method == Method::GET && !headers.contains_key(RANGE);
     let path = url.path_and_query()?;
-    let at = || HeaderValue::from_str(&format!("{}{path}", here(config, headers))).ok();
+    // By the forward door, and in an intercepted tunnel, its own address leads here.
+    let whole = url.authority().map(|_| url.to_string());
+    let at = || {
+        let at = whole.unwrap_or_else(|| format!("{}{path}", here(config, headers)));
+        HeaderValue::from_str(&at).ok()
+    };
     (is_it && is_whole && path.path().contains("/blobs/")).then(at)?
 }
 

@@ -9,12 +9,14 @@
 
 mod apk;
 mod apt;
+mod archives;
 mod cargo;
 mod dnf;
 mod document;
 mod go;
 pub(crate) mod guarded;
 mod huggingface;
+pub(crate) mod lfs;
 pub(crate) mod login;
 mod looked_at;
 mod named;
@@ -25,12 +27,14 @@ mod ruled;
 
 use std::sync::Arc;
 
-use http::Uri;
 use http::header::RANGE;
-use storekit::Checksum;
+use http::{StatusCode, Uri};
+use storekit::{Checksum, Digest};
 
 use crate::cache::Cache;
+use crate::config::DigestInName;
 use crate::config::target::Target;
+use crate::ecosystem::named::digests;
 use crate::ecosystem::ruling::Freshness;
 use crate::ecosystem::{Class, Ecosystem};
 use crate::fetch::ask_for_the_bytes;
@@ -54,7 +58,20 @@ pub(crate) struct From<'a> {
 /// Whether anything is known of what is asked for beyond HTTP's rules.
 #[must_use]
 pub(crate) fn knows(target: &Target) -> bool {
-    target.kind != Ecosystem::Generic || target.promised.is_some()
+    target.kind != Ecosystem::Generic || target.promised.is_some() || target.digest_in_name.is_some()
+}
+
+/// The digest in the name of a plain file, where it is stored and has it, or has to have it.
+fn digest_in_name(cache: &Cache, lookup: &Lookup) -> Option<Digest> {
+    let mut named = digests(&lookup.target.below);
+    if lookup.target.digest_in_name? == DigestInName::Require {
+        return named.next();
+    }
+    let known = cache.shelf.find(&lookup.key)?;
+    let has = |digest: &Digest| {
+        known.select_where(&lookup.headers, |it| it.status == 200 && it.digest == *digest).is_some()
+    };
+    named.find(has)
 }
 
 /// A file of which the address says what it has to be.
@@ -77,7 +94,14 @@ pub(crate) async fn plan(cache: &Arc<Cache>, lookup: Lookup, from: &From<'_>) ->
     let mut lookup = lookup;
     lookup.package = asked.package.clone();
     if let Some(checksum) = lookup.target.promised.as_deref().copied() {
+        if kind == Ecosystem::GitLfs {
+            // The digest alone lets nobody in.
+            return Plan::refused(StatusCode::BAD_REQUEST, "objects of git-lfs have addresses of their own");
+        }
         return promised(cache, lookup, checksum, from.asked);
+    }
+    if let Some(digest) = digest_in_name(cache, &lookup) {
+        return promised(cache, lookup, digest.into(), from.asked);
     }
     let planned = match (kind, asked.class) {
         (Ecosystem::Oci | Ecosystem::Ollama, Class::Unknown | Class::Api) => oci::interface(&lookup),
@@ -93,12 +117,17 @@ pub(crate) async fn plan(cache: &Arc<Cache>, lookup: Lookup, from: &From<'_>) ->
         (Ecosystem::Dnf, _) => Box::pin(dnf::plan(cache, lookup, &asked, from.client)).await,
         (Ecosystem::Oci | Ecosystem::Ollama, _) => oci::plan(cache, lookup, &asked).await,
         (Ecosystem::HuggingFace, _) => Box::pin(huggingface::plan(cache, lookup)).await,
+        (Ecosystem::GitLfs, _) => lfs::plan(cache, lookup),
+        (Ecosystem::Releases, _) => archives::plan(cache, lookup, &asked, from.client).await,
     };
     let planned = match planned {
         Plan::Lookup(lookup) => guarded::after(cache, lookup, asked.class),
         answered @ Plan::Answer(..) => answered,
     };
-    if let Plan::Lookup(lookup) = &planned {
+    // What one client may have by its ticket is not what the address has.
+    if let Plan::Lookup(lookup) = &planned
+        && kind != Ecosystem::GitLfs
+    {
         remember(cache, lookup, from.asked);
     }
     planned

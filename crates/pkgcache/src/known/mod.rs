@@ -3,6 +3,7 @@
 
 pub(crate) mod contents;
 pub(crate) mod given;
+pub(crate) mod grants;
 pub(crate) mod releases;
 pub(crate) mod rendered;
 pub(crate) mod repomds;
@@ -34,6 +35,8 @@ pub(crate) struct Index {
     pub(crate) contents: contents::LookedAt,
     /// Which generation of an index each client has.
     pub(crate) given: given::Given,
+    /// What clients of Git LFS may have.
+    pub(crate) grants: grants::Grants,
     /// Questions that one asks for all.
     pub(crate) turns: turns::Turns,
 }

@@ -93,6 +93,10 @@ pub(crate) struct Counts {
     pub(crate) tunnel_received: AtomicU64,
     /// How long answers took.
     pub(crate) latencies: [Latency; RESULTS.len()],
+    /// Tunnels that ended here, with their TLS.
+    pub(crate) intercepted: AtomicU64,
+    /// Tunnels that were to end here, and whose clients did not agree on TLS.
+    pub(crate) intercept_failures: AtomicU64,
     /// Connections of clients, now.
     pub(crate) connections: AtomicU64,
     /// Connections that were refused.
@@ -213,6 +217,18 @@ impl Counts {
                 "counter",
                 "Bytes from clients through tunnels.",
                 &self.tunnel_received,
+            ),
+            (
+                "intercepted_total",
+                "counter",
+                "Tunnels to intercepted hosts, whose TLS ended here.",
+                &self.intercepted,
+            ),
+            (
+                "intercept_failures_total",
+                "counter",
+                "Tunnels to intercepted hosts without an agreement on TLS.",
+                &self.intercept_failures,
             ),
             ("unstored_total", "counter", "Bodies that could not be stored.", &self.unstored),
             ("remote_bytes_total", "counter", "Bytes of bodies from the remote.", &self.remote_bytes),

@@ -119,7 +119,8 @@ async fn opened(
     if request.uri().authority().is_some_and(|it| it.as_str().contains('@')) {
         return refuse(StatusCode::BAD_REQUEST, "credentials in a CONNECT");
     }
-    if !config.forward.tunnels.allow(host, port) {
+    let forward = &config.forward;
+    if !forward.opens_all && !forward.tunnels.allow(host, port) {
         return refuse(StatusCode::FORBIDDEN, &format!("tunnels to `{host}:{port}` are not allowed"));
     }
     if config.offline {
@@ -127,7 +128,7 @@ async fn opened(
             if config.replays { "a replay asks nobody, and opens no tunnel" } else { "the proxy is offline" };
         return refuse(StatusCode::GATEWAY_TIMEOUT, why);
     }
-    let private = config.allow_private || config.forward.tunnels.name_address(host, port);
+    let private = config.allow_private || forward.opens_all || forward.tunnels.name_address(host, port);
     let mut route = cache.route(config, private);
     // A proxy that sees its own name here knows that the request has come back.
     route.via.splice(..0, request.headers().get_all(VIA).iter().cloned());

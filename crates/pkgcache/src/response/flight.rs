@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Response, StatusCode};
 use hyper::body::Incoming;
-use storekit::Digest;
+use storekit::{Digest, Notes};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
@@ -61,6 +61,8 @@ pub(crate) struct Growing {
     pub(crate) progress: watch::Receiver<Progress>,
     /// What is fetched ahead of it.
     pub(crate) segments: Segments,
+    /// Where that is noted for a later fetch, should this one not come to its end.
+    pub(crate) notes: Option<Arc<Notes>>,
     /// The requests that read along.
     pub(crate) readers: Readers,
     /// The cookies of the answer, for the client that it was fetched for.
@@ -369,7 +371,8 @@ mod tests {
             by_remote: false,
             file: Arc::new(tempfile::tempfile().unwrap()),
             progress,
-            segments: Segments::new().0,
+            segments: Segments::new(&[]).0,
+            notes: None,
             readers: Readers::default(),
             cookies: HeaderMap::new(),
         };

@@ -26,6 +26,8 @@ pub(crate) struct Segments {
     changed: watch::Sender<()>,
     wanted: mpsc::UnboundedSender<Range<u64>>,
     begun: Instant,
+    /// Where the body itself goes on behind what an earlier fetch left.
+    own: u64,
 }
 
 #[derive(Debug, Default)]
@@ -48,11 +50,15 @@ struct Part {
 }
 
 impl Segments {
-    /// None yet, and where wishes for some come out.
-    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Range<u64>>) {
+    /// Those that an earlier fetch left in the file, and where wishes for more come out.
+    pub(crate) fn new(kept: &[Range<u64>]) -> (Self, mpsc::UnboundedReceiver<Range<u64>>) {
         let (wanted, wishes) = mpsc::unbounded_channel();
-        let (known, changed, begun) = (Mutex::default(), watch::Sender::new(()), Instant::now());
-        (Self { known, changed, wanted, begun }, wishes)
+        let part =
+            |kept: &Range<u64>| (kept.start, Part { filled: kept.end, until: kept.end, is_open: false });
+        let known = Mutex::new(Known { parts: kept.iter().map(part).collect(), is_over: false });
+        let own = kept.first().filter(|kept| kept.start == 0).map_or(0, |kept| kept.end);
+        let changed = watch::Sender::new(());
+        (Self { known, changed, wanted, begun: Instant::now(), own }, wishes)
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -75,7 +81,7 @@ impl Segments {
     /// A request waits at `position`, for what goes up to `last`; `written` bytes have come of the
     /// body. Where that is far ahead, and nobody fetches it yet, it is to be fetched.
     pub(crate) fn wish(&self, position: u64, last: u64, written: u64) {
-        if self.is_near(position.saturating_sub(written), written) {
+        if self.is_near(position.saturating_sub(written.max(self.own)), written.saturating_sub(self.own)) {
             return;
         }
         let mut known = self.lock();
@@ -98,9 +104,10 @@ impl Segments {
         let _ = self.wanted.send(position..until);
     }
 
-    fn is_near(&self, distance: u64, written: u64) -> bool {
+    /// Whether what is so far behind what comes is waited for, by the pace at which this much came.
+    fn is_near(&self, distance: u64, came: u64) -> bool {
         let so_far = self.begun.elapsed().as_millis().max(1);
-        distance <= NEAR || u128::from(distance) * so_far <= u128::from(written) * SOON
+        distance <= NEAR || u128::from(distance) * so_far <= u128::from(came) * SOON
     }
 
     /// More bytes of the part that begins at `start` are in the file.
@@ -152,7 +159,7 @@ mod tests {
 
     #[test]
     fn what_is_far_ahead_is_wished_for_once() {
-        let (segments, mut wishes) = Segments::new();
+        let (segments, mut wishes) = Segments::new(&[]);
         segments.wish(M / 2, 9 * M, 0);
         assert!(wishes.try_recv().is_err(), "what is near is waited for");
         segments.wish(4 * M, 6 * M, 0);
@@ -168,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_part_is_read_as_far_as_it_is_filled() {
-        let (segments, _wishes) = Segments::new();
+        let (segments, _wishes) = Segments::new(&[]);
         segments.wish(4 * M, 6 * M, 0);
         assert_eq!((segments.filled(4 * M), segments.next(0)), (None, None));
         segments.fill(4 * M, M);
@@ -186,8 +193,19 @@ mod tests {
     }
 
     #[test]
+    fn what_an_earlier_fetch_left_is_read_and_not_wished_for() {
+        let (segments, mut wishes) = Segments::new(&[0..2 * M, 5 * M..6 * M]);
+        let filled = (segments.filled(0), segments.filled(2 * M));
+        assert_eq!((filled, segments.next(1)), ((Some(2 * M), None), Some(5 * M)));
+        segments.wish(2 * M, 9 * M, 0);
+        assert!(wishes.try_recv().is_err(), "the body itself goes on there");
+        segments.wish(4 * M, 9 * M, 0);
+        assert_eq!(wishes.try_recv(), Ok(4 * M..5 * M), "it ends where the next one begins");
+    }
+
+    #[test]
     fn no_more_than_so_many_are_fetched_at_a_time() {
-        let (segments, mut wishes) = Segments::new();
+        let (segments, mut wishes) = Segments::new(&[]);
         for number in 1..=2 * MOST as u64 {
             segments.wish(2 * number * M, (2 * number + 1) * M, 0);
         }

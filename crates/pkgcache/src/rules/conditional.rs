@@ -3,7 +3,7 @@
 //! Source: RFC 9110, 8.8.3 and 13; RFC 9111, 4.3. `If-Match` and `If-Unmodified-Since` are the
 //! server's alone.
 
-use http::header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE};
+use http::header::{DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE};
 use http::{HeaderMap, HeaderValue};
 
 use super::age::{self, Times};
@@ -58,6 +58,29 @@ fn weak_eq(a: &[u8], b: &[u8]) -> bool {
 pub(crate) fn strong_tag(headers: &HeaderMap) -> Option<&HeaderValue> {
     let tag = headers.get(ETAG)?;
     (tag.len() > 2 && tag.as_bytes().starts_with(b"\"") && tag.as_bytes().ends_with(b"\"")).then_some(tag)
+}
+
+/// What asks for a part of the same bytes, as `If-Range`: the strong tag or, where there is no tag
+/// at all, when they were changed last, if that was a minute before the answer by the server's own
+/// clock. Source: RFC 9110, 8.8.2.2 and 13.1.5.
+#[must_use]
+pub(crate) fn strong_validator(headers: &HeaderMap) -> Option<&HeaderValue> {
+    if headers.contains_key(ETAG) {
+        return strong_tag(headers);
+    }
+    let modified = headers.get(LAST_MODIFIED)?;
+    let age = headers.get(DATE).and_then(parse_date)?.checked_sub(parse_date(modified)?)?;
+    (age >= 60).then_some(modified)
+}
+
+/// Whether a part that was asked for with this validator can be of the same bytes.
+#[must_use]
+pub(crate) fn has_validator(part: &HeaderMap, validator: &HeaderValue) -> bool {
+    if validator.as_bytes().starts_with(b"\"") {
+        return part.get(ETAG) == Some(validator);
+    }
+    // A part need not have it (RFC 9110, 15.3.7).
+    part.get(LAST_MODIFIED).is_none_or(|modified| modified == validator)
 }
 
 /// Whether a range may be cut out of this response: there is no `If-Range`, or it names exactly
@@ -131,6 +154,28 @@ mod tests {
         not_modified("if-none-match: a", "etag: \"a\"", false);
         not_modified("if-none-match: \"b\"", "etag: \"a\"", false);
         not_modified("if-none-match: \"b\"", "x: y", false);
+    }
+
+    #[test]
+    fn a_date_promises_the_same_bytes_only_where_it_is_old_and_alone() {
+        let modified = "last-modified: Sun, 06 Nov 1994 08:49:37 GMT\ndate: Sun, 06 Nov 1994 08:";
+        for (fields, expected) in [
+            (format!("{modified}50:37 GMT"), Some("Sun, 06 Nov 1994 08:49:37 GMT")),
+            (format!("{modified}50:36 GMT"), None),
+            (format!("{modified}50:37 GMT\netag: W/\"a\""), None),
+            (format!("{modified}50:36 GMT\netag: \"a\""), Some("\"a\"")),
+            ("last-modified: Sun, 06 Nov 1994 08:49:37 GMT".to_owned(), None),
+            ("date: Sun, 06 Nov 1994 08:49:37 GMT".to_owned(), None),
+        ] {
+            let fields = headers(&fields);
+            let found = strong_validator(&fields);
+            assert_eq!(found.map(|it| it.to_str().unwrap()), expected, "{fields:?}");
+            assert!(found.is_none_or(|it| has_validator(&fields, it)));
+        }
+        let (tag, date) =
+            (HeaderValue::from_static("\"a\""), HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT"));
+        assert!(has_validator(&headers("x: y"), &date) && !has_validator(&headers("x: y"), &tag));
+        assert!(!has_validator(&headers("last-modified: Sun, 06 Nov 1994 08:49:38 GMT"), &date));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use storekit::{Level, PackageKey};
@@ -28,29 +29,14 @@ use crate::response::location;
 use crate::response::reply::{Reason, for_yarn_classic, is_yarn_classic, own};
 use crate::rules::cache_status::{self, CACHE_STATUS, CacheStatus, Forward};
 use crate::rules::{hop, max_forwards};
+use crate::server::pages::{HEALTH, METRICS, STATUS_JSON, is_own};
 use crate::server::short_path::ShortAnswer;
 use crate::server::simple_request::SimpleRequest;
-use crate::server::{hit, look};
+use crate::server::{hit, intercept, look};
 use crate::status::{self, Status};
 use crate::wire::guard::{Draining, Refused, Wire, stands_in};
 use crate::wire::peer::Peer;
 use crate::wire::seat::Seat;
-
-const HEALTH: &str = "/healthz";
-const METRICS: &str = "/metrics";
-const STATUS: &str = "/status";
-const STATUS_JSON: &str = "/status.json";
-
-/// Whether this is asked of the program itself.
-pub(crate) fn is_own(config: &Config, url: &Uri) -> bool {
-    url.authority().is_none()
-        && match url.path() {
-            HEALTH | METRICS | STATUS | STATUS_JSON => true,
-            // An upstream that is mounted there has pages of its own.
-            "/" => config.upstreams.iter().all(|it| !it.name.is_empty()),
-            _ => false,
-        }
-}
 
 /// An answer of this program's own that is more than a word.
 fn of_kind(kind: &'static str, text: impl Into<String>) -> Response<Body> {
@@ -104,6 +90,8 @@ pub(crate) struct Client {
     pub(super) visit: Option<Visit>,
     /// What the answer is of that is being made: on a connection, one at a time.
     pub(super) noting: Mutex<Option<Box<Note>>>,
+    /// The intercepted server that it means, where it came in by a tunnel that ended here.
+    pub(super) server: Option<Authority>,
 }
 
 impl Client {
@@ -130,18 +118,37 @@ impl Client {
         over
     }
 
+    /// The client as it is in a tunnel to the server that ends here. It has this connection still.
+    pub(super) fn within(&self, server: Authority) -> Self {
+        Self {
+            cache: Arc::clone(&self.cache),
+            wire: Arc::clone(&self.wire),
+            peer: self.peer,
+            is_crowded: self.is_crowded,
+            busy: Arc::default(),
+            seat: Arc::clone(&self.seat),
+            stops: self.stops.clone(),
+            visit: self.visit.clone(),
+            noting: Mutex::default(),
+            server: Some(server),
+        }
+    }
+
     /// Answers a request.
-    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    pub(crate) async fn answer(&self, mut request: Request<Incoming>) -> Response<Body> {
         let (busy, began) = (Arc::clone(&self.busy), Instant::now());
         let refused = stands_in(request.headers()).then(|| self.wire.refused()).flatten();
+        let server = self.server.as_ref().filter(|_| refused.is_none());
+        let placed = server.map_or(Ok(()), |server| intercept::placed(server, &mut request));
         let mut line = self.line(request.method(), request.uri());
         let (old, asked) = (request.version() == http::Version::HTTP_10, request.uri().clone());
         let is_classic = is_yarn_classic(request.headers());
         let is_private = request.headers().contains_key(http::header::AUTHORIZATION);
         let (slot, refused) = (tunnel::Slot::default(), refused.as_ref());
-        let (mut response, result) = match refused {
-            Some(Refused { refusal, .. }) => self.refuse(refusal.status, refusal.reason),
-            None => self.followed(request, &slot).await,
+        let (mut response, result) = match (refused, placed) {
+            (Some(Refused { refusal, .. }), _) => self.refuse(refusal.status, refusal.reason),
+            (None, Err((status, reason))) => self.refuse(status, reason),
+            (None, Ok(())) => self.followed(request, &slot).await,
         };
         // What is not there, or will be asked for again with credentials, is no trouble.
         let status = response.status();
@@ -198,7 +205,11 @@ impl Client {
     pub(crate) fn quick(&self, plain: &SimpleRequest<'_>) -> Option<ShortAnswer> {
         let (config, began) = (self.cache.config(), Instant::now());
         // A record names what vouches for a file as well, at which the short way does not look.
-        if self.is_crowded || self.visit.is_some() || !config.clients.let_in(&self.peer) {
+        if self.is_crowded
+            || self.visit.is_some()
+            || self.server.is_some()
+            || !config.clients.let_in(&self.peer)
+        {
             return None;
         }
         let hit = hit::find(&self.cache, &config, plain)?;
@@ -265,7 +276,9 @@ impl Client {
         }
         // A known client may bring it as well: it is taken off all the same.
         let has_token = tunnel::has_token(&config.clients, request.headers_mut());
-        if !has_token && !config.clients.let_in(&self.peer) {
+        // In a tunnel that ended here, it was let in when that was opened.
+        let is_in = has_token || self.server.is_some() || config.clients.let_in(&self.peer);
+        if !is_in {
             // A client that asks for a path takes this for the server itself.
             let as_proxy = *request.method() == Method::CONNECT || request.uri().authority().is_some();
             return self.refuse(if as_proxy { 407 } else { 401 }, "a token is needed");
@@ -279,6 +292,9 @@ impl Client {
         }
         match method {
             Method::CONNECT => {
+                if let Some(server) = intercept::server(&config, request.uri()) {
+                    return intercept::open(self, &config, &server, request);
+                }
                 self.note(Note::of_tunnel(request.uri()));
                 tunnel::connect(&self.cache, &config, request, self.end(slot)).await
             }
@@ -467,6 +483,9 @@ impl Client {
         let may_push = may_reach(&lookup.config, &asked);
         let handled = match lookup.method {
             _ if reads => lookup.handle(&self.cache).await,
+            _ if index::lfs::is_batch(&lookup) => {
+                return Box::pin(index::lfs::batch(&self.cache, &lookup, body)).await;
+            }
             _ if lookup.target.kind.is_registry() && !may_push => {
                 return self.refuse(
                     405,

@@ -22,7 +22,7 @@ use crate::response::reply::{Question, reply};
 use crate::rules::cache_status::CacheStatus;
 use crate::rules::request::Wishes;
 use crate::rules::reuse::{self, Reuse};
-use crate::server::client::is_own;
+use crate::server::pages::is_own;
 use crate::server::simple_request::SimpleRequest;
 use crate::store::Shelved;
 use crate::store::head::Head;

@@ -9,8 +9,10 @@ mod drain;
 pub(crate) mod entrance;
 pub(crate) mod event_counts;
 pub(crate) mod hit;
+mod intercept;
 pub(crate) mod listener;
 mod look;
+mod pages;
 pub(crate) mod short_path;
 pub(crate) mod simple_request;
 
@@ -285,7 +287,7 @@ async fn connected(
     }
     let mut limits = config.limits;
     let most = limits.client_connections.unwrap_or(usize::MAX);
-    let (is_crowded, _place) = match cache.crowd.enter(peer.host(), most) {
+    let (is_crowded, place) = match cache.crowd.enter(peer.host(), most) {
         Entry::Welcome(place) => (false, place),
         Entry::Crowded(place) => {
             limits.head_time = limits.head_time.min(SOON);
@@ -301,9 +303,10 @@ async fn connected(
     let guard = Guard::new(stream, limits.head);
     let wire = guard.wire();
     add(&cache.counts.connections, 1);
-    let seat = Arc::new(Seat::new(Arc::clone(&cache.counts), seat));
+    let seat = Arc::new(Seat::new(Arc::clone(&cache.counts), seat, place));
     let (busy, stopped) = (Arc::default(), stops.clone());
     let noting = Mutex::default();
-    let client = Client { cache, wire, peer, is_crowded, busy, seat, stops, visit, noting };
+    let server = None;
+    let client = Client { cache, wire, peer, is_crowded, busy, seat, stops, visit, noting, server };
     connection::run(Arc::new(client), guard, limits, stopped).await;
 }

@@ -25,15 +25,6 @@ fn size(bytes: u64) -> String {
     ByteSize(bytes).to_string()
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "no less than 0, and a cast saturates"
-)]
-fn span(seconds: f64) -> String {
-    took(seconds.max(0.0).round() as u64)
-}
-
 fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "-".to_owned(), |share| format!("{:.0} %", share * 100.0))
 }
@@ -107,7 +98,7 @@ fn over_time(page: &mut Page, status: &Status) {
     page.html(&amounts(&dates, &bytes, "bytes saved by day", |it| size(whole(it))));
     page.soft("Time that fetching these would have taken, as fast as their sources were.");
     let seconds = values(&|day| Some(day.saved_seconds));
-    page.html(&amounts(&dates, &seconds, "time saved by day", span));
+    page.html(&amounts(&dates, &seconds, "time saved by day", took));
     page.folded("The same as a table", |page| table(page, days));
 }
 
@@ -135,7 +126,7 @@ fn table(page: &mut Page, days: &[Day]) {
                 day.misses.to_string(),
                 percent(day.hit_rate()),
                 size(day.saved_bytes),
-                span(day.saved_seconds),
+                took(day.saved_seconds),
                 size(day.fetched_bytes),
             ]
         })
@@ -159,7 +150,7 @@ fn flights(page: &mut Page, status: &Status) {
         .iter()
         .map(|it| {
             let all = it.size.map_or_else(|| "not known".to_owned(), size);
-            [it.url.clone(), size(it.bytes), all, span(it.seconds)]
+            [it.url.clone(), size(it.bytes), all, took(it.seconds)]
         })
         .collect();
     let columns =

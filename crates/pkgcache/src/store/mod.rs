@@ -28,8 +28,8 @@ use storekit::error::At;
 use storekit::files::state::FileState;
 use storekit::packages::STAMP_EVERY;
 use storekit::{
-    BodyWriter, Checksum, Digest, Hasher, Lease, NeededBodies, PackageEntry, PackageKey, Packages, Store,
-    StoredResponse,
+    BodyWriter, Checksum, Digest, Hasher, Kept, Lease, NeededBodies, PackageEntry, PackageKey, Packages,
+    Store, StoredResponse,
 };
 use tokio::task::spawn_blocking;
 
@@ -286,6 +286,19 @@ impl Shelf {
     /// I/O errors.
     pub(crate) fn begin(&self) -> Result<BodyWriter> {
         Ok(self.packages.body()?)
+    }
+
+    /// What an earlier fetch left of the key's body. One that cannot be read counts as none.
+    pub(crate) fn kept(&self, key: &PackageKey) -> Option<Kept> {
+        self.packages.kept(key).ok().flatten()
+    }
+
+    /// Starts a body that a later fetch may go on with.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub(crate) fn begin_kept(&self, key: &PackageKey, response: StoredResponse) -> Result<BodyWriter> {
+        Ok(self.packages.keeping_body(key, response)?)
     }
 
     /// Changes what is stored under the key. What `change` makes is written; an entry without

@@ -8,9 +8,11 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
 
-use camino::Utf8PathBuf;
+use camino::Utf8Path;
 use storekit::files::replace::{self, Durability};
+use storekit::packages::seen::{FirstSeen, STAMP_EVERY};
 use storekit::{At, Digest, Packages};
 
 use crate::store::recent::Recent;
@@ -28,7 +30,15 @@ type Times = HashMap<String, i64>;
 
 /// What is noted.
 #[derive(Debug)]
-pub(crate) struct Seen(Mutex<Recent<Digest, Arc<Times>>>);
+pub(crate) struct Seen(Mutex<Recent<Digest, Note>>);
+
+/// What is noted of a package.
+#[derive(Clone, Debug)]
+struct Note {
+    times: Arc<Times>,
+    /// The time of its file, in seconds since 1970: a collection goes by it.
+    stamped: i64,
+}
 
 impl Default for Seen {
     fn default() -> Self {
@@ -64,15 +74,16 @@ impl Seen {
     ) -> (Arc<Times>, Option<storekit::Error>) {
         let digest = of.digest();
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let path = path(packages, of.ecosystem, &digest);
-        let times = known.get(&digest).unwrap_or_else(|| Arc::new(read(&path)));
+        let path = packages.first_seen().path(of.ecosystem, &digest);
+        let Note { times, stamped } = known.get(&digest).unwrap_or_else(|| read(&path));
         let is_new = |version: &&str| {
             let is_plain = version.len() <= LONGEST && !version.contains(char::is_control);
             is_plain && !times.contains_key(*version)
         };
         let new: Vec<_> = versions.filter(is_new).collect();
         if new.is_empty() {
-            known.insert(digest, Arc::clone(&times));
+            let stamped = stamp(&path, stamped, now);
+            known.insert(digest, Note { times: Arc::clone(&times), stamped });
             return (times, None);
         }
         let mut more = Times::clone(&times);
@@ -81,20 +92,33 @@ impl Seen {
         if let Err(error) = write(&path, &more) {
             return (more, Some(error));
         }
-        known.insert(digest, Arc::clone(&more));
+        known.insert(digest, Note { times: Arc::clone(&more), stamped: now });
         (more, None)
     }
 }
 
-fn path(packages: &Packages, ecosystem: &str, digest: &Digest) -> Utf8PathBuf {
-    let hex = digest.hex();
-    packages.folder().join("seen").join(ecosystem).join(hex.get(..2).unwrap_or_default()).join(hex)
+/// Notes in the file's time that something was asked of the package, where that lies far back.
+/// Returns that time.
+fn stamp(path: &Utf8Path, stamped: i64, now: i64) -> i64 {
+    if now.saturating_sub(stamped) < STAMP_EVERY.as_secs().cast_signed() {
+        return stamped;
+    }
+    FirstSeen::stamp(path, UNIX_EPOCH + Duration::from_secs(now.unsigned_abs()));
+    now
 }
 
-/// What the file says. A line that is not one, or a file that is not one, says nothing.
-fn read(path: &camino::Utf8Path) -> Times {
-    let bytes = replace::read_capped(path, CAP).ok().flatten().unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes);
+/// What the file says. A file that is not one says nothing.
+fn read(path: &Utf8Path) -> Note {
+    let found = replace::read_with_metadata(path, CAP).ok().flatten();
+    let stamped = found.as_ref().and_then(|(_, metadata)| metadata.modified().ok());
+    let stamped = stamped.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    let times = Arc::new(parse(&found.map(|(bytes, _)| bytes).unwrap_or_default()));
+    Note { times, stamped: stamped.as_secs().cast_signed() }
+}
+
+/// A line that is not one says nothing.
+fn parse(bytes: &[u8]) -> Times {
+    let text = String::from_utf8_lossy(bytes);
     let Some(lines) = text.strip_prefix(BEGIN) else { return Times::new() };
     let line = |line: &str| {
         let (time, version) = line.split_once(' ')?;
@@ -103,7 +127,7 @@ fn read(path: &camino::Utf8Path) -> Times {
     lines.lines().filter_map(line).collect()
 }
 
-fn write(path: &camino::Utf8Path, times: &Times) -> storekit::Result<()> {
+fn write(path: &Utf8Path, times: &Times) -> storekit::Result<()> {
     let mut lines: Vec<_> = times.iter().map(|(version, time)| (*time, version)).collect();
     lines.sort_unstable();
     let mut text = BEGIN.to_owned();
@@ -123,7 +147,6 @@ fn write(path: &camino::Utf8Path, times: &Times) -> storekit::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use camino::Utf8Path;
     use storekit::Store;
 
     const OF: Of<'_> = Of { ecosystem: "go", upstream: "https://proxy.example/", name: "corp.example/a" };
@@ -152,10 +175,43 @@ mod tests {
     }
 
     #[test]
+    fn a_note_has_the_day_at_which_something_was_last_asked_of_its_package() {
+        const DAY: i64 = 86_400;
+        let (_dir, packages) = packages();
+        let seen = Seen::default();
+        let path = packages.first_seen().path(OF.ecosystem, &OF.digest());
+        let now = jiff::Timestamp::now().as_second();
+        times(&seen, &packages, OF, &["v1"], now);
+        let used = || {
+            let used = std::fs::metadata(&path).unwrap().modified().unwrap();
+            used.duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed()
+        };
+        // A server that runs on and one that begins anew, once a day.
+        for (seen, days) in [(&seen, 300), (&seen, 600), (&Seen::default(), 900)] {
+            let later = now + days * DAY;
+            assert_eq!(times(seen, &packages, OF, &["v1"], later), [now]);
+            assert_eq!(used(), later);
+            times(seen, &packages, OF, &["v1"], later + DAY / 2);
+            assert_eq!(used(), later);
+            packages
+                .first_seen()
+                .tidy(UNIX_EPOCH + Duration::from_secs((later + 399 * DAY).unsigned_abs()))
+                .unwrap();
+        }
+        packages
+            .first_seen()
+            .tidy(UNIX_EPOCH + Duration::from_secs((now + 1301 * DAY).unsigned_abs()))
+            .unwrap();
+        // Forgotten, it is new, and waits longer.
+        let again = now + 1302 * DAY;
+        assert_eq!(times(&Seen::default(), &packages, OF, &["v1"], again), [again]);
+    }
+
+    #[test]
     fn a_file_that_is_damaged_says_what_it_can() {
         let (_dir, packages) = packages();
         times(&Seen::default(), &packages, OF, &["v1", "v2"], 10);
-        let path = path(&packages, OF.ecosystem, &OF.digest());
+        let path = packages.first_seen().path(OF.ecosystem, &OF.digest());
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text, "# larder seen 1\n10 v1\n10 v2\n");
         std::fs::write(&path, "# larder seen 1\n10 v1\nx v2\n\u{0}\n7").unwrap();

@@ -407,6 +407,13 @@ impl Wire {
         self.reset_when_closed(true);
     }
 
+    /// Whether an answer has begun that only the end of the connection would end, and that did not
+    /// come to its end.
+    #[must_use]
+    pub(crate) fn ends_within_an_answer(&self) -> bool {
+        self.unsized_answer.load(Ordering::Relaxed)
+    }
+
     /// Whether closing the connection throws away what was not sent.
     pub(crate) fn reset_when_closed(&self, reset: bool) {
         // Fails only for a connection that is broken already.

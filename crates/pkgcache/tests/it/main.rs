@@ -5,6 +5,7 @@
 
 mod entrances;
 mod guards;
+mod interception;
 mod keeping;
 mod manual;
 mod nginx;

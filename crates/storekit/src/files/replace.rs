@@ -11,6 +11,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{FlockOperation, flock};
@@ -22,6 +23,9 @@ use crate::error::{At, Error, Result};
 pub const TEMPORARY: &str = ".tmp-";
 /// How the names of those begin that a later writer may take up.
 pub(crate) const PARTIAL: &str = ".tmp-partial-";
+
+/// What a dead writer of packages left is taken up within a day, or goes.
+pub const TAKEN_UP_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Whether a write is acknowledged before it is on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -256,6 +260,24 @@ pub fn sweep_unfinished(folder: &Utf8Path) -> Result<u64> {
 pub fn sweep_spent(folder: &Utf8Path) -> Result<u64> {
     let spent = |name: &str| !name.starts_with(PARTIAL);
     each_abandoned(folder, spent, |path| fs::remove_file(path).at("remove", path))
+}
+
+/// The same, but for what a later writer may still take up: see [`may_be_taken_up`].
+///
+/// # Errors
+/// I/O errors.
+pub(crate) fn sweep_stale(folder: &Utf8Path) -> Result<u64> {
+    let stale = |name: &str| !may_be_taken_up(&folder.join(name));
+    each_abandoned(folder, stale, |path| fs::remove_file(path).at("remove", path))
+}
+
+/// Whether the unfinished file was made to be taken up, and has been written to lately
+/// ([`TAKEN_UP_WITHIN`]; a time in the future counts as now).
+pub(crate) fn may_be_taken_up(path: &Utf8Path) -> bool {
+    let is_partial = path.file_name().is_some_and(|name| name.starts_with(PARTIAL));
+    let written = || fs::symlink_metadata(path).and_then(|metadata| metadata.modified()).ok();
+    let is_fresh = |time: std::time::SystemTime| time.elapsed().map_or(true, |age| age < TAKEN_UP_WITHIN);
+    is_partial && written().is_some_and(is_fresh)
 }
 
 /// The bytes on disk that [`sweep_unfinished`] would free.

@@ -11,8 +11,10 @@ mod collect;
 pub mod entry;
 mod id;
 pub mod index;
+mod kept;
 mod needed;
 mod overview;
+pub mod seen;
 
 use std::fs::{self, File};
 use std::io;
@@ -32,6 +34,7 @@ use crate::packages::entry::{CAP, MOST_RESPONSES, PackageEntry, PackageKey};
 use crate::store::Store;
 
 pub use id::PackageId;
+pub use kept::{Kept, Notes, Noting};
 pub use needed::NeededBodies;
 
 /// A use is stamped again only when the last stamp is older than this: packages may be asked for
@@ -86,6 +89,12 @@ impl Packages {
         Events::new(self.folder().join("uses")).in_half_the_room()
     }
 
+    /// When versions were first seen.
+    #[must_use]
+    pub fn first_seen(&self) -> seen::FirstSeen {
+        seen::FirstSeen::new(self.folder().join("seen"))
+    }
+
     /// Makes the folders where they are missing. A writer calls it first.
     ///
     /// # Errors
@@ -97,21 +106,25 @@ impl Packages {
         Ok(())
     }
 
-    /// The bodies that dead writers left unfinished are removed. Returns the bytes that this freed
-    /// on disk.
+    /// The bodies that dead writers left unfinished are removed, but for those that somebody may
+    /// still go on with: see [`replace::TAKEN_UP_WITHIN`]. Returns the bytes that this freed on
+    /// disk.
     ///
     /// # Errors
     /// I/O errors.
     pub fn sweep_unfinished(&self) -> Result<u64> {
-        replace::sweep_unfinished(self.blobs().folder())
+        replace::sweep_stale(self.blobs().folder())
     }
 
     /// The bytes on disk that [`Packages::sweep_unfinished`] would free, of these unfinished files.
     #[must_use]
     pub fn abandoned_among(&self, unfinished: &[Utf8PathBuf]) -> u64 {
         let blobs = self.blobs();
-        let swept = unfinished.iter().filter(|path| path.parent() == Some(blobs.folder()));
-        replace::abandoned_among(swept.map(Utf8PathBuf::as_path))
+        let swept = unfinished
+            .iter()
+            .map(Utf8PathBuf::as_path)
+            .filter(|path| path.parent() == Some(blobs.folder()) && !replace::may_be_taken_up(path));
+        replace::abandoned_among(swept)
     }
 
     /// Where the key's entry is, or would be.
@@ -191,11 +204,13 @@ impl Packages {
         }
     }
 
-    /// Forgets what is stored under the key. What was not there is gone too.
+    /// Forgets what is stored under the key, and what was left half-way. What was not there is gone
+    /// too.
     ///
     /// # Errors
     /// I/O errors.
     pub fn remove(&self, key: &PackageKey) -> Result<()> {
+        self.remove_kept(key)?;
         let path = self.path(key);
         match fs::remove_file(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -236,12 +251,7 @@ impl Packages {
     pub fn body(&self) -> Result<BodyWriter> {
         let blobs = self.blobs();
         let staged = Staged::new(blobs.folder())?;
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .open(staged.path())
-            .at("open a file in", blobs.folder())?;
-        Ok(BodyWriter { blobs, staged, hasher: Hasher::new(), size: 0, file: Arc::new(file) })
+        BodyWriter::of(blobs, staged, None)
     }
 }
 
@@ -262,7 +272,8 @@ fn below<E: From<Error>>(
     Ok(())
 }
 
-/// A body that is being written; dropped unfinished, it leaves nothing.
+/// A body that is being written; dropped unfinished, it leaves nothing, or what a later writer may
+/// go on with.
 #[derive(Debug)]
 pub struct BodyWriter {
     blobs: Blobs,
@@ -270,9 +281,28 @@ pub struct BodyWriter {
     hasher: Hasher,
     size: u64,
     file: Arc<File>,
+    /// Of one that may be gone on with.
+    noting: Option<Noting>,
 }
 
 impl BodyWriter {
+    fn of(blobs: Blobs, staged: Staged, notes: Option<Arc<Notes>>) -> Result<Self> {
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .open(staged.path())
+            .at("open a file in", blobs.folder())?;
+        let noting = notes.map(|notes| Noting::new(notes, 0));
+        Ok(Self { blobs, staged, hasher: Hasher::new(), size: 0, file: Arc::new(file), noting })
+    }
+
+    /// Where it is noted what others write into the file ahead of this: nowhere, where nobody may
+    /// go on with it.
+    #[must_use]
+    pub fn notes(&self) -> Option<Arc<Notes>> {
+        self.noting.as_ref().map(|noting| Arc::clone(noting.notes()))
+    }
+
     /// The file, to read what was written so far. It stays readable whatever becomes of the writer.
     #[must_use]
     pub fn file(&self) -> Arc<File> {
@@ -293,6 +323,9 @@ impl BodyWriter {
         self.file.write_all_at(bytes, self.size).at("write in", self.blobs.folder())?;
         self.hasher.update(bytes);
         self.size += bytes.len() as u64;
+        if let Some(noting) = &mut self.noting {
+            noting.reached(self.size);
+        }
         Ok(())
     }
 
@@ -308,13 +341,26 @@ impl BodyWriter {
         self.file.read_exact_at(&mut bytes, self.size).at("read in", self.blobs.folder())?;
         self.hasher.update(&bytes);
         self.size += room;
+        if let Some(noting) = &mut self.noting {
+            noting.skip(self.size);
+        }
         Ok(bytes)
     }
 
-    /// Gives the body up; what was hashed so far can be gone on with.
+    /// Gives the body up; what was hashed so far can be gone on with, but not by a later writer.
     #[must_use]
     pub fn abandon(self) -> Hasher {
-        self.hasher
+        let hasher = self.hasher.clone();
+        self.discard();
+        hasher
+    }
+
+    /// Gives the body up, and leaves nothing of it.
+    pub fn discard(self) {
+        if let Some(notes) = self.notes() {
+            notes.remove();
+        }
+        self.staged.discard();
     }
 
     /// The digest of what was written so far.
@@ -329,7 +375,12 @@ impl BodyWriter {
     /// [`Error::Mismatch`] where the bytes do not have the announced digest (nothing is stored
     /// then); I/O errors.
     pub fn finish(self, announced: Option<&Digest>) -> Result<Lease> {
-        self.blobs.writer(self.staged, self.hasher, self.size).finish(announced)
+        let notes = self.notes();
+        let finished = self.blobs.writer(self.staged, self.hasher, self.size).finish(announced);
+        if let Some(notes) = notes {
+            notes.remove();
+        }
+        finished
     }
 }
 

@@ -6,13 +6,14 @@ use toml::Spanned;
 
 use super::BadLimit;
 use crate::amount::Setting;
+use crate::engine::Engine;
 use crate::nearest::question;
 
 /// The keys of what is said of an engine.
 pub const ENGINE: &[&str] = &["engine", "max-age", "max-size", "named", "keep"];
 
 /// The engines that there are.
-pub const ENGINES: &[&str] = &["docker", "podman"];
+pub const ENGINES: &[&str] = &[Engine::Docker.name(), Engine::Podman.name()];
 
 /// What is said of an engine. What is `None` says nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -106,6 +107,11 @@ mod tests {
         refused("max-size = \"much\"\n", "is not a size");
         refused("named = 1\n", "expected a boolean");
         refused("keep = \"debian:*\"\n", "expected a sequence");
+    }
+
+    #[test]
+    fn limits_know_the_engines_that_there_are() {
+        assert_eq!(Engine::ALL.map(Engine::name).as_slice(), ENGINES);
     }
 
     #[test]

@@ -15,8 +15,34 @@ use crate::nearest::question;
 pub const LIMIT: &[&str] = &["kind", "ecosystem", "name", "max-size", "max-age", "max-entries", "keep-last"];
 
 /// The ecosystems that packages are of.
-pub const ECOSYSTEMS: &[&str] =
-    &["apt", "cargo", "dnf", "generic", "huggingface", "npm", "oci", "ollama", "python"];
+pub const ECOSYSTEMS: &[&str] = &[
+    "apk",
+    "apt",
+    "cargo",
+    "dnf",
+    "generic",
+    "git-lfs",
+    "go",
+    "huggingface",
+    "npm",
+    "oci",
+    "ollama",
+    "python",
+    "releases",
+];
+
+/// The text, where packages are of such an ecosystem.
+///
+/// # Errors
+/// A word that is none, with the nearest.
+pub fn ecosystem(text: &str) -> Result<String, BadLimit> {
+    if ECOSYSTEMS.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    let meant = question(text, ECOSYSTEMS.iter().copied());
+    let all = ECOSYSTEMS.join("`, `");
+    Err(BadLimit(format!("there is no ecosystem `{text}`; {meant}there are `{all}`")))
+}
 
 /// A kind of things that a limit is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -122,13 +148,7 @@ impl TryFrom<Written> for Limit {
                 return bad("a limit has a `kind` (`images`, `disks` or `packages`) or an `ecosystem`".into());
             }
         };
-        if let Some(unknown) = ecosystem.as_deref().filter(|name| !ECOSYSTEMS.contains(name)) {
-            let meant = question(unknown, ECOSYSTEMS.iter().copied());
-            return bad(format!(
-                "there is no ecosystem `{unknown}`; {meant}there are `{}`",
-                ECOSYSTEMS.join("`, `")
-            ));
-        }
+        let ecosystem = ecosystem.as_deref().map(self::ecosystem).transpose()?;
         if max_size.is_none() && max_age.is_none() && max_entries.is_none() && keep_last.is_none() {
             return bad("a limit has a `max-size`, `max-age`, `max-entries` or `keep-last`".into());
         }

@@ -19,7 +19,7 @@ use thiserror::Error;
 use crate::amount::{Amount, Setting};
 pub use engine::{ENGINE, ENGINES, EngineLimit};
 pub use extra::{EXTRA, Extra, ExtraKind};
-pub use limit::{BadLimit, ECOSYSTEMS, Kind, LIMIT, Limit, Order, Selector};
+pub use limit::{BadLimit, ECOSYSTEMS, Kind, LIMIT, Limit, Order, Selector, ecosystem};
 
 /// `[gcctl]`, without the tables of tiers in it: what a store may hold.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -185,6 +185,7 @@ pub const PKGCACHE: &[&str] = &[
     "registry",
     "allow",
     "tunnel",
+    "intercept",
     "allow-private",
     "parent",
     "offline",

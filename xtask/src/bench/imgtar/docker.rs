@@ -6,13 +6,13 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use toolkit::Engine;
 
 use super::super::basics::{lost, say, sh};
 use super::super::race::{Contender, Race};
 use super::archives::wipe;
 use super::cost::Job;
 use super::{Place, race};
-use larder::engine::Engine;
 use larder::process::command::{Cmd, quoted};
 use larder::process::runner::{RunError, Runner, succeeded};
 use larder::process::tools::Tools;

@@ -102,7 +102,7 @@ impl<'a> Choice<'a> {
             blobs: unneeded.map(|(digest, bytes)| Unneeded { digest, bytes }).collect(),
             live: usage
                 .governed()
-                .saturating_sub(usage.trash + usage.damaged + usage.unreferenced)
+                .saturating_sub(usage.removed() + usage.unreferenced)
                 .saturating_sub(usage.packages_unneeded + snapshot.abandoned),
             bounds: bounds::of(limits, usage.governed(), snapshot.free),
             contexts: false,
@@ -358,6 +358,7 @@ impl<'a> Choice<'a> {
         let kept = self.snapshot.trash.iter().map(|removed| removed.bytes).sum::<u64>();
         let before = self.live + plan.bytes() + kept;
         plan.left.bytes = before - plan.abandoned;
+        let mut folders = 0;
         for removed in &self.snapshot.trash {
             // A time in the future counts as now.
             let age = now.max(removed.since).duration_since(removed.since).unsigned_abs();
@@ -365,14 +366,16 @@ impl<'a> Choice<'a> {
             let over = over(plan.left.bytes, true).map(|bound| bound.why);
             let Some(why) = old.then_some(Why::TrashGrace).or(over) else { continue };
             plan.left.bytes -= removed.bytes;
-            plan.trash.push(Emptied { name: removed.name.clone(), bytes: removed.bytes, why });
+            folders += removed.folders;
+            let bytes = removed.bytes + removed.folders;
+            plan.trash.push(Emptied { name: removed.name.clone(), bytes, why });
         }
         if grace.is_zero() || over(plan.left.bytes, false).is_some() {
             plan.shred = true;
             plan.left.bytes -= moved;
         }
         let idle_bodies = plan.bodies.iter().map(|body| body.bytes).sum::<u64>();
-        let gone = before - plan.left.bytes + freed + idle_bodies + plan.contexts;
+        let gone = before - plan.left.bytes + folders + freed + idle_bodies + plan.contexts;
         plan.left = Left {
             images: self.rest.images,
             disks: self.disks,

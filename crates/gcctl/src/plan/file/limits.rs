@@ -1,5 +1,7 @@
 //! Limits as plans have them: in plain numbers, bytes and seconds.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use storekit::{Age, ByteSize, WrittenSize};
 use toolkit::amount::{Amount, Setting};
@@ -67,6 +69,8 @@ pub(super) struct WrittenLimits {
     limit: Vec<WrittenScoped>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trash_grace: Option<u64>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    once: BTreeSet<String>,
 }
 
 /// A limit of some things.
@@ -127,6 +131,7 @@ impl From<&Limits> for WrittenLimits {
             order: limits.order,
             limit: limits.scoped.iter().map(WrittenScoped::from).collect(),
             trash_grace: limits.trash_grace.map(|age| age.0.as_secs()),
+            once: limits.once.clone(),
         }
     }
 }
@@ -184,6 +189,7 @@ impl From<WrittenLimits> for Limits {
             order: written.order,
             scoped: written.limit.into_iter().map(Scoped::from).collect(),
             trash_grace: written.trash_grace.map(age),
+            once: written.once,
         }
     }
 }

@@ -38,6 +38,7 @@ fn a_plan_survives_its_text() {
         time: "2026-01-02T03:04:05Z".parse().unwrap(),
         store: Some("/store".into()),
         limits: Limits {
+            once: ["max-images".to_owned()].into(),
             max_images: Some(2),
             max_disks: Some(3),
             max_per_image: Some(4),
@@ -87,6 +88,7 @@ fn a_plan_survives_its_text() {
         shred: true,
         left: Left { images: 2, disks: 1, per_image: 1, packages: 3, package_bytes: 4, bytes: 10, free: 7 },
         unmet: vec![Unmet { why: Why::MaxSize, left: 10, limit: 3 }],
+        forced: std::collections::HashSet::default(),
         rest: crate::plan::Rest::default(),
     };
     let mut text = Vec::new();

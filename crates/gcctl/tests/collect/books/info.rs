@@ -10,7 +10,8 @@ use crate::scratch::{Scratch, layer};
 /// What collection governs, in bytes.
 fn governed(scratch: &Scratch) -> u64 {
     let df = scratch.json("df --json");
-    crate::PARTS[..9].iter().map(|part| df[part].as_u64().unwrap()).sum()
+    let all: u64 = crate::PARTS[..9].iter().map(|part| df[part].as_u64().unwrap()).sum();
+    all - df["trash-folders"].as_u64().unwrap()
 }
 
 /// Any images and packages, with bases, bodies and subjects that some of them share: what is said

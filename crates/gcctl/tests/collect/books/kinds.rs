@@ -1,6 +1,10 @@
 //! `ls` of what is neither an image nor a package, and `df` in more detail.
 
 use std::fs;
+use std::time::{Duration, SystemTime};
+
+use camino::Utf8PathBuf;
+use storekit::Digest;
 
 use crate::scratch::{Scratch, write};
 
@@ -20,8 +24,28 @@ fn all_kinds() -> Scratch {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, vec![1; bytes]).unwrap();
     }
+    fs::create_dir_all(note(&scratch).parent().unwrap()).unwrap();
+    fs::write(note(&scratch), "# larder seen 1\n").unwrap();
     write(&scratch.store, &["idle"]);
     scratch
+}
+
+/// The note of when versions of a package were first seen.
+fn note(scratch: &Scratch) -> Utf8PathBuf {
+    scratch.store.packages().first_seen().path("go", &Digest::of(b"go"))
+}
+
+#[test]
+fn a_note_of_first_sight_goes_when_it_was_not_used_for_over_a_year() {
+    let scratch = all_kinds();
+    let used = |days: u64| {
+        let file = fs::File::options().append(true).open(note(&scratch)).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(days * 86_400)).unwrap();
+        scratch.run("run").ends(0);
+        note(&scratch).exists()
+    };
+    assert!(used(399) && !used(401));
+    assert_eq!(scratch.json("df --json")["first-seen"], 0);
 }
 
 #[test]
@@ -33,10 +57,11 @@ fn each_kind_of_files_adds_up_to_what_df_says() {
         out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
     let sum = |kind: &str| listed(kind).iter().map(|row| row["size"].as_u64().unwrap()).sum::<u64>();
-    for kind in ["contexts", "events", "unfinished"] {
+    for kind in ["contexts", "events", "unfinished", "first-seen"] {
         assert_eq!(Some(sum(kind)), df[kind].as_u64(), "{kind}");
     }
     assert_eq!(Some(sum("trash")), df["trash"].as_u64().zip(df["damaged"].as_u64()).map(|(a, b)| a + b));
+    assert_eq!((sum("first-seen"), listed("first-seen").len()), (4096, 1));
     assert_eq!((sum("inputs"), listed("inputs").len()), (4096, 1));
     assert_eq!((listed("trash").len(), listed("unfinished").len()), (2, 2));
 }

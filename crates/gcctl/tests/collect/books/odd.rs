@@ -8,7 +8,7 @@ use std::process::Command;
 use camino::Utf8Path;
 use storekit::Digest;
 
-use crate::scratch::{Scratch, layer, write};
+use crate::scratch::{Scratch, content, layer, write};
 
 /// A store with `b` damaged in one way.
 fn damaged(damage: impl Fn(&Scratch)) -> Scratch {
@@ -115,6 +115,25 @@ fn a_pin_that_may_mean_a_damaged_image_holds_it() {
         scratch.run("verify --repair").ends(3);
         let layer = scratch.store.images().blobs().path(&layer("b"));
         assert_eq!((scratch.keys().as_str(), layer.exists()), ("a b c", true), "{number}");
+    }
+}
+
+#[test]
+fn a_damaged_image_goes_by_force_whatever_pattern_may_mean_it() {
+    for (number, damage) in damages().into_iter().enumerate() {
+        let scratch = Scratch::new();
+        scratch.three().name("a", &["app:1"]).name("b", &["app:2"]);
+        scratch.run("pin app:*").ends(0);
+        scratch.run("pin c").ends(0);
+        damage(&scratch);
+        scratch.wait_for_leases();
+        scratch.run("rm b").ends(1).says("`gcctl rm --force b` removes it all the same");
+        // What is not damaged, or is pinned by its key, stays.
+        scratch.run("rm a --force").ends(1).says("`gcctl unpin` lets go");
+        scratch.run("rm c --force").ends(1).says("`gcctl unpin` lets go");
+        scratch.run("rm b --force").ends(0).says("`b` is damaged, and goes although held by ");
+        assert_eq!(scratch.keys(), "a c", "{number}");
+        scratch.assert_whole();
     }
 }
 
@@ -341,4 +360,53 @@ fn info_says_what_an_image_lacks_and_which_pin_holds_it() {
     scratch.run("unpin c").ends(0).says("the pattern `[bc]` holds it still");
     scratch.run("unpin b").ends(1).says("the pattern `[bc]` holds it still");
     scratch.run("pin a --until 2001-01-01").ends(1).says("nothing was pinned");
+}
+
+#[test]
+fn what_git_lfs_has_not_fetched_is_told_so_and_is_not_damaged() {
+    let scratch = Scratch::new();
+    scratch.three();
+    let digest = scratch.digest("a");
+    let path = scratch.store.images().blobs().path(&digest);
+    let size = fs::metadata(&path).unwrap().len();
+    let pointer = format!("version https://git-lfs.github.com/spec/v1\noid {digest}\nsize {size}\n");
+    fs::write(&path, pointer).unwrap();
+    let list = scratch.run("ls").ends(0);
+    let row = |name: &str| list.stdout().lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    assert!(row("a ").contains("(not fetched)") && !list.stdout().contains("damaged"), "{}", list.stdout());
+    let said = "is not fetched by Git LFS: `git lfs pull` fetches it";
+    list.says(&format!("1 image {said}"));
+    scratch.run("verify").ends(0).says(&format!("1 blob {said}"));
+    assert!(scratch.run("info a").ends(0).stdout().contains("not fetched: `git lfs pull`"));
+    let plan = scratch.run("plan --max-images 2").ends(0);
+    plan.says("`a` was not fetched by Git LFS").says("`git lfs pull` fetches it");
+    scratch.run("verify --repair").ends(0);
+    assert_eq!(scratch.keys(), "a b c");
+    // Beside damage it is said all the same.
+    fs::write(scratch.store.images().blobs().path(&layer("b")), "damaged").unwrap();
+    scratch.run("verify").ends(3).says(&format!("1 blob {said}"));
+}
+
+#[test]
+fn undo_brings_back_what_is_sound_and_verify_says_what_the_trash_has() {
+    let scratch = Scratch::new();
+    scratch.three();
+    let blobs = scratch.store.images().blobs();
+    fs::write(blobs.path(&layer("b")), content("z")).unwrap();
+    scratch.run("rm a b").ends(0);
+    let verified = scratch.run("verify").ends(0);
+    verified.says("1 damaged file in the trash").says("`undo` leaves them there").says("all sound");
+    let undone = scratch.run("undo").ends(1).says("brought back 1 image");
+    let undone = undone.says(&format!(
+        "`b` could not be brought back: 1 blob of it in the trash is damaged, such as {}",
+        layer("b")
+    ));
+    undone.says("1 damaged file is left in trash/");
+    assert_eq!((scratch.keys().as_str(), blobs.contains(&layer("b"))), ("a c", false));
+    scratch.assert_whole();
+    // A save that could have it from there writes it anew.
+    scratch.save("b", 1, &["base", "b"]).assert_whole();
+    scratch.run("verify --repair").ends(0);
+    let left = scratch.run("verify").ends(0);
+    assert!(!left.stderr().contains("damaged"), "{}", left.stderr());
 }

@@ -1,10 +1,11 @@
 //! What a name stands for now: what the engine and the registry say.
 
+use toolkit::Engine;
+
 use super::Locks;
-use crate::bake::inspect::{Inspected, inspect};
-use crate::bake::pieces::Planned;
+use crate::bake::engines::inspect::{Inspected, inspect};
+use crate::bake::order::pieces::Planned;
 use crate::config::names;
-use crate::engine::Engine;
 use crate::lock::{self, By, Locked};
 use crate::process::runner::RunError;
 

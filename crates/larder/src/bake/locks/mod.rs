@@ -19,16 +19,17 @@ use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use toolkit::Engine;
 
 pub(super) use behind::behind;
 use look_up::Found;
 use subjects::{contexts, named, open, remotes};
 
-use super::inspect::Inspected;
-use super::pieces::{Piece, Planned, Remote, images, images_mut};
-use super::{BakeError, Options};
+use super::engines::inspect::Inspected;
+use super::order::pieces::{Piece, Planned, Remote, images, images_mut};
+use crate::bake::error::BakeError;
+use crate::bake::options::Options;
 use crate::config::names;
-use crate::engine::Engine;
 use crate::lock::{self, By, LockFile, Locked};
 use crate::process::runner::{RunError, Runner, Verbosity};
 use crate::process::tools::Tools;

@@ -1,6 +1,6 @@
 //! What of a build is locked: the images and addresses of other people that nothing else pins.
 
-use crate::bake::pieces::{Planned, Remote};
+use crate::bake::order::pieces::{Planned, Remote};
 use crate::config::names;
 
 /// The images of other people that a build names by tags.

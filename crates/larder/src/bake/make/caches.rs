@@ -2,13 +2,13 @@
 //! of.
 
 use camino::Utf8PathBuf;
+use toolkit::Engine;
 
 use super::plain;
-use crate::bake::Options;
-use crate::bake::builder::{Builder, Keeps};
+use crate::bake::engines::builder::{Builder, Keeps};
 use crate::bake::flow::Bake;
+use crate::bake::options::Options;
 use crate::config::image::{Handed, Image};
-use crate::engine::Engine;
 use crate::process::command::Cmd;
 use crate::process::runner::RunError;
 use crate::tier::Repositories;

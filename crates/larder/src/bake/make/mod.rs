@@ -8,16 +8,16 @@ mod plain;
 use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use toolkit::Engine;
 
 use self::caches::Caches;
 use crate::bake::before::not_saved;
-use crate::bake::builder::{Builder, checks_by_itself, moved_base, wrong_base};
+use crate::bake::engines::builder::{Builder, checks_by_itself, moved_base, wrong_base};
+use crate::bake::engines::inspect::inspect;
 use crate::bake::flow::Bake;
 use crate::bake::inputs::Inputs;
-use crate::bake::inspect::inspect;
 use crate::bake::stock::{Extras, Found, Stock};
 use crate::config::image::{Handed, Ignore};
-use crate::engine::Engine;
 use crate::lock;
 use crate::process::held::Held;
 use crate::process::live::step_of;

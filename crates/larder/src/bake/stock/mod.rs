@@ -7,9 +7,9 @@ use std::process::ExitStatus;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 use storekit::images::origin::Remark;
+use toolkit::Engine;
 
 use crate::config::image::Image;
-use crate::engine::Engine;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, Verbosity, code, succeeded};
 use crate::process::tools::Tools;

@@ -6,7 +6,7 @@ pub(super) mod meant;
 
 pub(crate) use storekit::image_name::{any_engines, full, is_digest, is_digest_of, is_name};
 
-use crate::engine::Engine;
+use toolkit::Engine;
 
 /// The name in full that an image gets where it is built or loaded under this one.
 pub(crate) fn given(name: &str, engine: Engine) -> String {

@@ -141,7 +141,7 @@ pub(crate) const IMAGE: &[Key] = &[
     ),
     key(
         "engine",
-        Kind::OneOf(&["docker", "podman"]),
+        Kind::OneOf(tables::ENGINES),
         true,
         "what builds; docker if it answers, else podman. An image and the images of the file that it is built from have one engine",
     ),

@@ -9,7 +9,7 @@ pub(crate) const ENGINE_LIMITS: Key =
 pub(crate) const ENGINE_LIMIT: &[Key] = &[
     key(
         "engine",
-        Kind::OneOf(&["docker", "podman"]),
+        Kind::OneOf(toolkit::tables::ENGINES),
         false,
         "of which engine; of each, where it is not said",
     ),

@@ -16,7 +16,44 @@ fn doors() -> Doors {
         huggingface: None,
         vendors: Vec::new(),
         ollama: None,
+        authorities: None,
     }
+}
+
+/// What becomes of steps where hosts are intercepted.
+fn intercepted(steps: &str, engine: Engine) -> (String, Vec<(&'static str, String)>, bool) {
+    let proxy = "http://127.0.0.1:1".to_owned();
+    let doors = Doors { proxy, authorities: Some("PEM".into()), ..Doors::default() };
+    let written = rewrite(&format!("FROM a\n{steps}"), engine, &doors);
+    assert!(written.arguments.is_empty());
+    let secrets = written.secrets.into_iter().map(|it| (it.id, it.text)).collect();
+    (written.text.replace("FROM a\n", ""), secrets, !written.has_unintercepted)
+}
+
+#[test]
+fn a_step_trusts_the_authority_while_it_runs() {
+    let (text, secrets, is_told) = intercepted("RUN --network=host curl x\n", Engine::BuildKit);
+    assert_eq!(
+        text,
+        "RUN --mount=type=secret,id=larder-authorities,target=/etc/larder-authorities.pem,mode=0444 \
+         --mount=type=secret,id=larder-wgetrc,target=/etc/larder-wgetrc,mode=0444 \
+         --mount=type=secret,id=larder-intercept,target=/etc/larder-intercept,mode=0444 \
+         --network=host . /etc/larder-intercept; curl x\n"
+    );
+    assert_eq!((secrets[0].clone(), is_told), (("larder-authorities", "PEM".to_owned()), true));
+    let (_, secrets, _) = intercepted("RUN apt-get update", Engine::Podman);
+    let apt = "Acquire::https::CaInfo \"/etc/larder-authorities.pem\";\n".to_owned();
+    assert_eq!(secrets[0], ("larder-apt", apt));
+    // Nothing is mounted there: what would be trusted would stay in the image.
+    let step = "RUN curl x\n";
+    assert_eq!(intercepted(step, Engine::Classic), (step.to_owned(), vec![], false));
+    for step in ["RUN [\"curl\", \"x\"]", "RUN <<E\ncurl x\nE\n"] {
+        let (text, _, is_told) = intercepted(step, Engine::BuildKit);
+        assert!(!is_told && !text.contains(". /etc"), "{text}");
+    }
+    let doors = Doors { authorities: Some("PEM".into()), ..Doors::default() };
+    let ids = beforehand(Engine::BuildKit, &doors).secrets.into_iter().map(|it| it.id);
+    assert!(ids.collect::<Vec<_>>().contains(&"larder-intercept"));
 }
 
 /// What becomes of the steps where a hub of models is mounted, without its mounts.

@@ -194,17 +194,19 @@ impl<'de> Deserialize<'de> for Cooldown {
 }
 
 /// All kinds, for which a level can be required.
-const LEVELLED: [Ecosystem; 10] = [
+const LEVELLED: [Ecosystem; 12] = [
     Ecosystem::Apk,
     Ecosystem::Apt,
     Ecosystem::Cargo,
     Ecosystem::Dnf,
+    Ecosystem::GitLfs,
     Ecosystem::Go,
     Ecosystem::HuggingFace,
     Ecosystem::Npm,
     Ecosystem::Oci,
     Ecosystem::Ollama,
     Ecosystem::Python,
+    Ecosystem::Releases,
 ];
 
 impl<'de> Deserialize<'de> for Require {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use jiff::Timestamp;
 
+use crate::builds::intercepted::TRUST;
 use crate::cache::Cache;
 use crate::clients::forms;
 use crate::clients::pointers::{Here, Mount};
@@ -90,7 +91,16 @@ fn clients(config: &Config, url: &str) -> Vec<Client> {
         place: it.place,
         text: it.text,
     };
-    forms::by_client(&here).into_iter().map(client).collect()
+    let intercepted = config.intercept.as_ref().map(|it| intercepted(&it.names(), url));
+    forms::by_client(&here).into_iter().map(client).chain(intercepted).collect()
+}
+
+/// What leads any client here whose https is intercepted.
+fn intercepted(names: &str, url: &str) -> Client {
+    let mut text = format!("pkgcache ca bundle -o bundle.pem\nexport https_proxy={url}\n");
+    let trust = TRUST.iter().map(|name| format!("export {name}=\"$PWD/bundle.pem\"\n"));
+    text.extend(trust);
+    Client { client: format!("https to {names}"), place: "in a shell".to_owned(), text }
 }
 
 /// A number of what is stored for one kind of client.

@@ -3,4 +3,6 @@
 mod caching;
 mod crash;
 mod lifetimes;
+mod named;
+mod resumed;
 mod storage;
