@@ -275,11 +275,11 @@ enum Job {
     /// Fetch what lock files name, so that clients install it with the upstreams gone
     ///
     /// Reads Cargo.lock, package-lock.json, pnpm-lock.yaml, yarn.lock (1 and later), requirements
-    /// with pinned versions, uv.lock, pylock.toml, poetry.lock, pdm.lock, a list of images
-    /// (images.txt), a list of packages for apt (apt.txt, with all that they depend on), and bills
-    /// of materials (`CycloneDX`, SPDX 2). Each is asked for as its client would ask,
-    /// from the upstreams that `serve` would have, and compared with the lock file's checksum. What
-    /// is here already is not fetched again, so a run that was stopped goes on where it was.
+    /// with pinned versions, uv.lock, pylock.toml, poetry.lock, pdm.lock, go.sum, a list of
+    /// images (images.txt), a list of packages for apt (apt.txt, with all that they depend on), and
+    /// bills of materials (`CycloneDX`, SPDX 2). Each is asked for as its client would
+    /// ask, from the upstreams that `serve` would have, and compared with the lock file's checksum.
+    /// What is here already is not fetched again, so a run that was stopped goes on where it was.
     ///
     /// Prints what could not be had, and why; exits 1 then.
     Warm(Box<ListArgs>),
@@ -579,16 +579,14 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
         Job::Replay(args) => {
             let config = configured(args.led.serve.options()?)?;
             let users = process::keep_to_ourselves();
-            replay::replay(args, config, &environment, (&Store::open(&store)?, users), cli.common.quiet)?
+            let store = Store::open_or_create(&store)?;
+            replay::replay(args, config, &environment, (&store, users), cli.common.quiet)?
         }
         Job::Warm(args) | Job::Check(args) => {
             let what = if matches!(cli.job, Job::Warm(_)) { What::Warm } else { What::Check };
             let config = configured(args.upstreams.options()?)?;
             process::keep_to_ourselves();
-            let store = match what {
-                What::Warm => Store::open_or_create(&store)?,
-                What::Check => Store::open(&store)?,
-            };
+            let store = Store::open_or_create(&store)?;
             warm::run(what, args, config, &environment, store, &mut console)?
         }
         Job::Serve(args) => {

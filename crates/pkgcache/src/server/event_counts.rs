@@ -81,15 +81,22 @@ fn downloads(kind: Kind, Downloads { count, bytes, seconds }: Downloads, now: Ti
     (count > 0).then(|| Event { seconds, ..Event::counted(TOOL, kind, count, bytes, now) })
 }
 
+/// The bytes that came from upstreams and from the bucket: the store may have grown by as much.
+fn came(counts: &Counts) -> u64 {
+    get(&counts.fetched_bytes).saturating_add(get(&counts.remote_bytes))
+}
+
 /// Writes the counts down every minute, and for the last time when this is dropped.
 pub(crate) struct EventCounts<'a> {
     cache: &'a Cache,
     told: Sums,
+    /// The bytes that had come from elsewhere when the store was last said to have grown.
+    came: u64,
 }
 
 impl<'a> EventCounts<'a> {
     pub(crate) fn new(cache: &'a Cache) -> Self {
-        Self { cache, told: Sums::default() }
+        Self { cache, told: Sums::default(), came: 0 }
     }
 
     /// Goes on for ever.
@@ -103,12 +110,13 @@ impl<'a> EventCounts<'a> {
     fn write(&mut self) {
         // In this order: what is taken was counted before.
         let (taken, now) = (self.cache.counts.uses.take(), Timestamp::now());
-        let (sums, fetched) = (Sums::of(&self.cache.counts), self.told.fetches.bytes);
+        let (sums, came) = (Sums::of(&self.cache.counts), came(&self.cache.counts));
         if let Err(error) = self.note(&taken, &sums, now.round(Unit::Second).unwrap_or(now)) {
             let why = explained(&error);
             self.cache.outside.warning(&format!("the counts could not be written down: {why}"));
         }
-        if self.told.fetches.bytes > fetched {
+        if came > self.came {
+            self.came = came;
             self.cache.outside.grown(self.cache.store.root());
         }
     }
@@ -135,7 +143,56 @@ impl Drop for EventCounts<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Write, sink};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use camino::Utf8Path;
+    use storekit::Store;
+
     use super::*;
+    use crate::config::Config;
+    use crate::outside::Outside;
+
+    /// Counts how often the store has grown.
+    #[derive(Debug, Default)]
+    struct Grown(AtomicU64);
+
+    impl Outside for Grown {
+        fn note(&self, _: &str) {}
+
+        fn warning(&self, text: &str) {
+            panic!("{text}");
+        }
+
+        fn stdout(&self) -> Box<dyn Write + Send> {
+            Box::new(sink())
+        }
+
+        fn authorities(&self) -> Vec<Vec<u8>> {
+            Vec::new()
+        }
+
+        fn grown(&self, _: &Utf8Path) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_store_that_grew_from_an_upstream_or_from_the_bucket_is_looked_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open_or_create(Utf8Path::from_path(dir.path()).unwrap()).unwrap();
+        let outside = Arc::new(Grown::default());
+        let cache = Cache::new(Config::default(), store, Arc::clone(&outside) as Arc<dyn Outside>).unwrap();
+        let mut counts = EventCounts::new(&cache);
+        let mut grown = |upstream: u64, bucket: u64| {
+            cache.counts.fetched_bytes.fetch_add(upstream, Ordering::Relaxed);
+            cache.counts.remote_bytes.fetch_add(bucket, Ordering::Relaxed);
+            counts.write();
+            outside.0.swap(0, Ordering::Relaxed)
+        };
+        assert_eq!([grown(0, 0), grown(5, 0), grown(0, 0), grown(0, 7), grown(0, 0)], [0, 1, 0, 1, 0]);
+    }
 
     fn sum(count: u64, bytes: u64) -> Sum {
         Sum { count, bytes }

@@ -61,6 +61,30 @@ fn a_kind_of_client_that_there_is_not_is_named_with_those_that_there_are() {
     // It is wrapped where it stands.
     let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(said.contains(text) && said.contains("`oci`") && !said.contains("variant"), "{said}");
+    let kinds: Vec<_> = said.rsplit("there are ").next().unwrap().split('`').skip(1).step_by(2).collect();
+    assert!(kinds.len() > 10, "{said}");
+    for command in ["ls --help", "export --help"] {
+        let help = session.run(command).ok().stdout();
+        let lacks: Vec<_> = kinds.iter().filter(|kind| !help.contains(&format!("`{kind}`"))).collect();
+        assert!(lacks.is_empty(), "{command} does not name {lacks:?}");
+    }
+}
+
+#[test]
+fn on_a_machine_without_a_store_check_names_all_that_a_lock_file_wants() {
+    let session = crate::support::session()
+        .file("larder.toml", "[pkgcache.upstream]\nnpm = { url = \"http://127.0.0.1:9\", kind = \"npm\" }\n")
+        .file(
+            "package-lock.json",
+            r#"{"lockfileVersion":3,"packages":{"node_modules/a":{"version":"1.0.0","resolved":"http://127.0.0.1:9/a/-/a-1.0.0.tgz"}}}"#,
+        );
+    // The second finds the store that the first one's server has made.
+    for _ in 0..2 {
+        let checked = session.run("check package-lock.json").ends(1);
+        assert!(checked.stdout().contains("a 1.0.0 (npm)"), "{checked}");
+    }
+    session.write("other/file", "not a store");
+    session.run("check package-lock.json --store other").ends(2);
 }
 
 /// The command finds nothing and says so, on stderr and unless it is to be quiet.

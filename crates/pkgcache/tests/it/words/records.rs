@@ -253,6 +253,12 @@ fn a_replay_gives_what_was_given_and_what_was_not_there_is_not_there_again() {
     std::fs::remove_file(session.store().join("packages/blobs/sha256").join(digest)).unwrap();
     let lost = replay("one.ndjson", "x").ends(1);
     assert!(lost.stderr().contains("/x: it is not stored") && lost.stdout().is_empty(), "{lost}");
+    // So it is on another machine, which has no store yet.
+    let elsewhere = replay("one.ndjson --store elsewhere", "x").ends(1);
+    assert!(
+        elsewhere.stderr().contains("/x: it is not stored") && elsewhere.stdout().is_empty(),
+        "{elsewhere}"
+    );
     // Paths in a record lead nowhere else, and what is not one is said.
     let text = std::fs::read_to_string(session.path("one.ndjson")).unwrap();
     session.write("bad.ndjson", text.replace("\"kept\":\"", "\"kept\":\"../../../"));
