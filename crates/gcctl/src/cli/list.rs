@@ -17,11 +17,12 @@ pub(super) struct ListArgs {
     what: Option<What>,
     /// Only those whose name, key, URL or path is like this: `app:*`
     ///
-    /// `*` stands for any characters, `?` for one, `{a,b}` for either.
+    /// `*` stands for any characters, `?` for one, `{a,b}` for either. An image's name counts with
+    /// its tag and without.
     #[arg(long, value_name = "PATTERN", value_parser = pattern)]
     name: Option<Glob>,
-    /// Only packages of this ecosystem: apk, apt, cargo, dnf, go, huggingface, npm, oci, ollama,
-    /// python or generic
+    /// Only packages of this ecosystem: apk, apt, cargo, dnf, git-lfs, go, huggingface,
+    /// npm, oci, ollama, python, releases or generic
     #[arg(long, value_name = "NAME", value_parser = ecosystem)]
     ecosystem: Option<String>,
     /// Only those that were not used, or written, for longer than this: 12h, 30d

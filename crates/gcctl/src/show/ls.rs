@@ -6,7 +6,7 @@ use std::str::FromStr;
 use globset::GlobMatcher;
 use jiff::Timestamp;
 use serde::Serialize;
-use storekit::image_name::spellings;
+use storekit::image_name::{spellings, without_tag};
 use storekit::packages::index::Summary;
 use storekit::{Age, ByteSize, Digest, Key, Level, Origin, PackageKey, Referrers};
 use thiserror::Error;
@@ -89,7 +89,9 @@ impl Filter {
     pub(super) fn apply<T: Item>(&self, items: Vec<T>, now: Timestamp) -> Vec<T> {
         let is_old =
             |it: &T, age: Age| now.duration_since(it.used()).unsigned_abs() > age.0 && it.used() < now;
-        let is_like = |name: &str, glob: &GlobMatcher| spellings(name).any(|name| glob.is_match(&*name));
+        let is_like = |name: &str, glob: &GlobMatcher| {
+            spellings(name).any(|name| glob.is_match(&*name) || glob.is_match(without_tag(&name)))
+        };
         let is_named = |it: &T, glob: &GlobMatcher| {
             let is_name = |name| if T::IS_IMAGE { is_like(name, glob) } else { glob.is_match(name) };
             glob.is_match(it.id()) || it.names().any(is_name)

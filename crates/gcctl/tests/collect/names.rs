@@ -36,6 +36,8 @@ fn a_pattern_means_a_name_however_it_is_spelt() {
     }
     for pattern in ["app", "docker.io/library/app"] {
         let scratch = spelt();
+        let listed = scratch.run(&format!("ls --name {pattern} -0")).ends(0).stdout();
+        assert_eq!(listed, "a\0b\0c\0", "{pattern}");
         scratch.run(&format!("run --limit kind=images,name={pattern},max-entries=1")).ends(0);
         assert_eq!(scratch.keys(), "a d", "{pattern}");
     }
