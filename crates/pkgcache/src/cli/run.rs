@@ -27,11 +27,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use toolkit::{Environment, Outcome, output};
 
-use crate::cli::ServeArgs;
 use crate::cli::ask::http;
 use crate::cli::instance::{self, Instance};
 use crate::cli::lobby::{Ear, Lobby};
 use crate::cli::machine::Machine;
+use crate::cli::options::ServeArgs;
 use crate::cli::process::{self, Process};
 use crate::cli::record::{self, Booth, Recording};
 use crate::cli::surroundings::Surroundings;

@@ -21,9 +21,10 @@ use storekit::{ByteSize, Platform, Store, printable};
 use toolkit::words::count;
 use toolkit::{Environment, Outcome, output};
 
+use crate::cli::doors;
 use crate::cli::machine::Machine as Own;
+use crate::cli::options::UpstreamArgs;
 use crate::cli::process::{self, Process};
-use crate::cli::{UpstreamArgs, doors};
 
 /// Files that take in one another, and the like, are no more.
 const MOST_FILES: usize = 1000;
