@@ -13,8 +13,8 @@ use storekit::{ByteSize, Given, Store, printable};
 use toolkit::words::count;
 use toolkit::{Outcome, output};
 
+use crate::cli::beside::replay;
 use crate::cli::options::Filter;
-use crate::cli::replay;
 
 /// So many of what is missing are named.
 const NAMED: usize = 20;

@@ -1,22 +1,15 @@
 //! The command line, and what of the process's environment the library is told.
 
 mod ask;
-mod builds;
+mod beside;
 mod ca;
 mod carry;
 mod doors;
-mod instance;
-mod lobby;
 mod machine;
 mod options;
 mod process;
-mod record;
-mod replay;
-mod run;
 mod status;
-mod surroundings;
 mod systemd;
-mod tally;
 mod warm;
 
 use std::cell::RefCell;
@@ -30,12 +23,12 @@ use pkgcache::commands::{self, Console, Selection};
 use storekit::Store;
 use toolkit::{Common, Outcome, Output, Settings, output};
 
+use crate::cli::beside::replay::{self, ReplayArgs};
+use crate::cli::beside::run::{self, RecordArgs, RunArgs, Task};
 use crate::cli::ca::CaJob;
 use crate::cli::carry::{ExportArgs, ImportArgs};
 use crate::cli::doors::{DetectArgs, EnvArgs};
 use crate::cli::options::{ByWhat, Filter, ServeArgs};
-use crate::cli::replay::ReplayArgs;
-use crate::cli::run::{RecordArgs, RunArgs, Task};
 use crate::cli::status::StatusArgs;
 use crate::cli::warm::{ListArgs, What};
 

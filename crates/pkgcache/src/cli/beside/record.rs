@@ -15,8 +15,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::cli::instance::Instance;
-use crate::cli::lobby::Loan;
+use crate::cli::beside::instance::Instance;
+use crate::cli::beside::lobby::Loan;
 use crate::cli::process::Process;
 
 /// Another process that serves is looked for no longer than this.

@@ -19,8 +19,9 @@ use tempfile::TempDir;
 use tokio::process::{Child, ChildStdin, Command};
 use toolkit::Environment;
 
+use crate::cli::beside::builds;
 use crate::cli::machine::Machine;
-use crate::cli::{ask, builds, doors};
+use crate::cli::{ask, doors};
 
 /// No settings file of wget's is larger.
 const SMALL: u64 = 1 << 20;

@@ -28,15 +28,16 @@ use tokio::sync::mpsc;
 use toolkit::{Environment, Outcome, output};
 
 use crate::cli::ask::http;
-use crate::cli::instance::{self, Instance};
-use crate::cli::lobby::{Ear, Lobby};
+use crate::cli::beside::builds;
+use crate::cli::beside::instance::{self, Instance};
+use crate::cli::beside::lobby::{Ear, Lobby};
+use crate::cli::beside::record::{self, Booth, Recording};
+use crate::cli::beside::surroundings::Surroundings;
+use crate::cli::beside::tally::{self, Tally};
 use crate::cli::machine::Machine;
 use crate::cli::options::ServeArgs;
 use crate::cli::process::{self, Process};
-use crate::cli::record::{self, Booth, Recording};
-use crate::cli::surroundings::Surroundings;
-use crate::cli::tally::{self, Tally};
-use crate::cli::{builds, ca, doors};
+use crate::cli::{ca, doors};
 
 /// A command that is led to the cache.
 #[derive(Args)]

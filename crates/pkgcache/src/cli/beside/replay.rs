@@ -17,10 +17,10 @@ use storekit::{Fetched, Given, Store, printable};
 use toolkit::words::count;
 use toolkit::{Environment, Outcome, output};
 
+use crate::cli::beside::record::Booth;
+use crate::cli::beside::run::{self, LedArgs};
 use crate::cli::machine::Machine;
 use crate::cli::process;
-use crate::cli::record::Booth;
-use crate::cli::run::{self, LedArgs};
 
 /// So many of what is missing are named.
 const NAMED: usize = 20;
