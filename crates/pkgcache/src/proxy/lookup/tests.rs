@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::outside::tests::Nobody;
+use crate::response::flight::Stage;
 use http::Uri;
 use http::header::CACHE_CONTROL;
 use storekit::Store;
