@@ -322,7 +322,7 @@ impl Lookup {
     /// Whether the whole body must not be handed on as it comes.
     #[must_use]
     pub(crate) fn must_be_compared(&self) -> bool {
-        self.method == Method::GET && self.ruling.expected.is_some()
+        self.method == Method::GET && self.ruling.is_strict()
     }
 
     /// Whether nothing that is stored may be an answer, whatever becomes of the request.
