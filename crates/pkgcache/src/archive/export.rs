@@ -181,8 +181,11 @@ impl Export {
 
     fn pack(self, to: &File, path: &Utf8Path) -> Result<Carried> {
         let to = Counted { of: to, count: 0 };
-        let packed = zstd::Encoder::new(BufWriter::with_capacity(256 << 10, to), LEVEL);
-        let mut tar = tar::Builder::new(packed.at("write", path)?);
+        let mut packed =
+            zstd::Encoder::new(BufWriter::with_capacity(256 << 10, to), LEVEL).at("write", path)?;
+        // Bodies have their digests; this sees what else is damaged on the way.
+        packed.include_checksum(true).at("write", path)?;
+        let mut tar = tar::Builder::new(packed);
         let Head { objects, bodies, bytes, expected, .. } = self.head;
         let left_out = self.left_out;
         self.write_to(&mut tar, path)?;

@@ -339,3 +339,22 @@ fn damaged_archives_never_panic_and_never_store_a_wrong_body() {
         assert!(bodies.iter().all(|body| body.starts_with("body ")), "{bodies:?}");
     }
 }
+
+#[test]
+fn an_archive_that_was_damaged_on_the_way_is_told_wherever_it_was() {
+    let one = Scene::new();
+    for number in 0..4 {
+        one.put(&format!("https://h.example/{number}"), &format!("body {number}").repeat(50));
+    }
+    let good = std::fs::read(one.export("good", None)).unwrap();
+    let whole = zstd::decode_all(&good[..]).unwrap();
+    for at in 0..good.len() {
+        let two = Scene::new();
+        let mut bad = good.clone();
+        bad[at] ^= 1 << (at % 8);
+        std::fs::write(two.path("bad"), &bad).unwrap();
+        let imported = import(&two.store, &two.path("bad"));
+        // A few bits of a frame say nothing.
+        assert!(imported.is_err() || zstd::decode_all(&bad[..]).is_ok_and(|it| it == whole), "byte {at}");
+    }
+}
