@@ -28,6 +28,7 @@ use crate::upstream::{Route, SendError};
 use crate::wire::guard::Wire;
 
 /// Why what has to be looked at as a whole, which it is where it is stored, goes to nobody.
+pub(super) const UNSEEN: &str = "it could not be stored, so nobody could look at what it has in it";
 const BEYOND_LOOKING: &str = "it is larger than `max-object`, so that nobody could look at what it has in it";
 
 /// What is to be fetched.
@@ -136,6 +137,12 @@ impl Ask {
         too_large.then(|| refused(format!("{} was not handed on: {BEYOND_LOOKING}", self.target.url)))
     }
 
+    /// That nobody can look at the whole of it, where somebody has to and nothing can be stored.
+    pub(super) fn cannot_be_looked_at(&self) -> Option<Trouble> {
+        self.ruling.contents?;
+        Some(refused(format!("{} was not handed on: {UNSEEN}", self.target.url)))
+    }
+
     /// Whether so many bytes are more than may be stored of what has to be looked at as a whole.
     fn is_beyond_looking(&self, size: u64) -> bool {
         self.ruling.contents.is_some() && size > self.route.limits.object
@@ -197,7 +204,7 @@ fn trip<'a>(cache: &'a Cache, ask: &'a Ask, spare: bool) -> Trip<'a> {
 }
 
 /// After an error, the request would be passed on, and this body with it.
-fn refused(message: String) -> Trouble {
+pub(super) fn refused(message: String) -> Trouble {
     let status = StatusCode::BAD_GATEWAY.as_u16();
     Trouble { failure: Failure::Unreachable, status, message, pause: None }
 }

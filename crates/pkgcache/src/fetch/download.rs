@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::header::{HeaderValue, VARY};
 use http::{HeaderMap, Response};
 use hyper::body::{Body as _, Incoming};
-use storekit::{BodyWriter, Checksum, Digest, PackageEntry, StoredResponse};
+use storekit::{BodyWriter, Checksum, Digest, Hasher, Notes, PackageEntry, StoredResponse};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
@@ -27,7 +27,7 @@ use crate::ecosystem::contents::Unlike;
 use crate::ecosystem::ruling::{Check, Mismatch};
 use crate::error::{Error, Result, explained};
 use crate::fetch::ahead::{self, Ahead};
-use crate::fetch::ask::{Ask, follow_from};
+use crate::fetch::ask::{Ask, UNSEEN, follow_from};
 use crate::fetch::read_ahead::ReadAhead;
 use crate::fetch::redirect::From;
 use crate::fetch::{commit, kept, unstored};
@@ -73,12 +73,48 @@ pub(super) struct Head {
     /// The number of the server that it comes from.
     pub(super) from: usize,
     pub(super) cookies: HeaderMap,
+    /// Whether the body is kept.
+    pub(super) is_kept: bool,
+}
+
+impl Head {
+    fn of(ask: &Ask, response: &Response<Incoming>, times: Times) -> Self {
+        let mut headers = response.headers().clone();
+        if let Some(fields) = &ask.ruling.fields {
+            headers = HeaderMap::clone(fields);
+        }
+        if ask.ruling.negotiated {
+            headers.append(VARY, HeaderValue::from_static("accept, accept-encoding"));
+        }
+        let mut cookies = HeaderMap::new();
+        if !ask.target.keep_cookies {
+            cookies = take_cookies(&mut headers);
+        }
+        let From(from) = response.extensions().get().copied().unwrap_or_default();
+        Self {
+            answer: Answer::new(response.status(), &headers, &ask.headers, times),
+            total: response.body().size_hint().exact().or(ask.ruling.size()),
+            tag: ask.validator(response.headers()).cloned(),
+            from,
+            cookies,
+            is_kept: true,
+        }
+    }
+}
+
+/// What a body is written to from its beginning, and read from by the requests that read along.
+struct Opened {
+    sink: Sink,
+    file: Arc<File>,
+    notes: Option<Arc<Notes>>,
 }
 
 /// Where the bytes go.
 enum Sink {
     /// Into the store.
     File(Box<BodyWriter>),
+    /// Nowhere yet: nothing can be stored.
+    Unopened,
     /// To the requests that read along.
     Overflow(Box<Overflow>),
     /// Nowhere any more, after so many.
@@ -104,7 +140,7 @@ enum Broken {
 }
 
 impl<'a> Download<'a> {
-    /// An upstream's answer.
+    /// An upstream's answer, of which nothing stays for a later fetch unless it `is_kept`.
     ///
     /// # Errors
     /// Nothing can be stored.
@@ -114,31 +150,32 @@ impl<'a> Download<'a> {
         ask: &'a Arc<Ask>,
         response: &Response<Incoming>,
         times: Times,
+        is_kept: bool,
     ) -> Result<Self> {
-        let mut headers = response.headers().clone();
-        if let Some(fields) = &ask.ruling.fields {
-            headers = HeaderMap::clone(fields);
-        }
-        if ask.ruling.negotiated {
-            headers.append(VARY, HeaderValue::from_static("accept, accept-encoding"));
-        }
-        let mut cookies = HeaderMap::new();
-        if !ask.target.keep_cookies {
-            cookies = take_cookies(&mut headers);
-        }
-        let From(from) = response.extensions().get().copied().unwrap_or_default();
-        let head = Head {
-            answer: Answer::new(response.status(), &headers, &ask.headers, times),
-            total: response.body().size_hint().exact().or(ask.ruling.size()),
-            tag: ask.validator(response.headers()).cloned(),
-            from,
-            cookies,
-        };
-        let writer = match kept::noted(ask, &head) {
+        let head = Head::of(ask, response, times);
+        let writer = match kept::noted(ask, &head).filter(|_| is_kept) {
             Some(noted) => cache.shelf.begin_kept(&ask.key, noted)?,
             None => cache.shelf.begin()?,
         };
-        Ok(Self::of(cache, flight, ask, head, writer, &[]))
+        Ok(Self::of(cache, flight, ask, Head { is_kept, ..head }, writer, &[]))
+    }
+
+    /// An upstream's answer that has to be compared where nothing can be stored: it goes to the
+    /// requests that read along, its last bytes once all are right.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub(crate) fn past_the_store(
+        cache: &'a Arc<Cache>,
+        flight: &'a Arc<Flight>,
+        ask: &'a Arc<Ask>,
+        response: &Response<Incoming>,
+        times: Times,
+    ) -> std::io::Result<Self> {
+        let nothing = Arc::new(File::open("/dev/null")?);
+        let opened = Opened { sink: Sink::Unopened, file: nothing, notes: None };
+        let head = Head { is_kept: false, ..Head::of(ask, response, times) };
+        Ok(Self::begun(cache, flight, ask, head, opened, &[]))
     }
 
     /// What the bucket has that several caches share.
@@ -151,7 +188,7 @@ impl<'a> Download<'a> {
     ) -> Self {
         // The digest of all tells whether a part is of the same bytes.
         let total = ask.held.as_ref().map(|held| held.size);
-        let head = Head { answer, total, tag: None, from: 0, cookies: HeaderMap::new() };
+        let head = Head { answer, total, tag: None, from: 0, cookies: HeaderMap::new(), is_kept: true };
         Self::of(cache, flight, ask, head, writer, &[])
     }
 
@@ -164,38 +201,57 @@ impl<'a> Download<'a> {
         writer: BodyWriter,
         kept: &[Range<u64>],
     ) -> Self {
+        let (file, notes) = (writer.file(), writer.notes());
+        let opened = Opened { sink: Sink::File(Box::new(writer)), file, notes };
+        Self::begun(cache, flight, ask, head, opened, kept)
+    }
+
+    fn begun(
+        cache: &'a Arc<Cache>,
+        flight: &'a Arc<Flight>,
+        ask: &'a Arc<Ask>,
+        head: Head,
+        opened: Opened,
+        kept: &[Range<u64>],
+    ) -> Self {
+        let Opened { sink, file, notes } = opened;
         let (progress, receiver) = watch::channel(Progress::default());
         let (segments, wishes) = Segments::new(kept);
-        let Head { answer, total, tag, from, cookies } = head;
+        let Head { answer, total, tag, from, cookies, is_kept } = head;
         let growing = Arc::new(Growing {
             answer,
             total,
             strict: ask.is_strict(),
             by_remote: ask.held.is_some(),
-            file: writer.file(),
+            is_kept,
+            file,
             progress: receiver,
             segments,
-            notes: writer.notes(),
+            notes,
             readers: Readers::default(),
             cookies,
         });
         let check = ask.check();
         let mut ahead = JoinSet::new();
-        if growing.may_have_segments(tag.is_some(), ask.route.limits.object) {
+        let has_file = matches!(sink, Sink::File(_));
+        if has_file && growing.may_have_segments(tag.is_some(), ask.route.limits.object) {
             let (cache, ask, growing) = (Arc::clone(cache), Arc::clone(ask), Arc::clone(&growing));
             ahead.spawn(Ahead { cache, ask, growing, tag: tag.clone() }.run(wishes));
         } else {
             growing.segments.close();
         }
-        let sink = Sink::File(Box::new(writer));
         Self { cache, flight, ask, growing, progress, sink, tag, from, check, ahead }
     }
 
     /// Receives the body, which was asked for at `begun`, and stores it.
     pub(crate) async fn run(mut self, body: Incoming, begun: Instant) {
         self.flight.reach(Stage::Growing(Arc::clone(&self.growing)));
-        if self.growing.total.is_some_and(|total| total > self.ask.route.limits.object) {
+        let is_unopened = matches!(self.sink, Sink::Unopened);
+        if is_unopened || self.growing.total.is_some_and(|total| total > self.ask.route.limits.object) {
             self.growing.readers.begun().await;
+        }
+        if is_unopened {
+            self.spill();
         }
         match self.receive(body).await {
             Ok(()) => self.finish(begun).await,
@@ -387,10 +443,14 @@ impl<'a> Download<'a> {
     fn spill(&mut self) {
         let size = self.sink.size();
         let sink = std::mem::replace(&mut self.sink, Sink::Nothing(size));
-        let Sink::File(writer) = sink else { return };
+        let hasher = match sink {
+            Sink::File(writer) => writer.abandon(),
+            Sink::Unopened => Hasher::new(),
+            Sink::Overflow(_) | Sink::Nothing(_) => return,
+        };
         self.growing.segments.close();
         self.ahead.abort_all();
-        let spill = Overflow::new(&self.growing.readers, writer.abandon(), size, self.check.clone());
+        let spill = Overflow::new(&self.growing.readers, hasher, size, self.check.clone());
         self.progress.send_replace(Progress { written: size, end: End::Spilling });
         self.sink = Sink::Overflow(Box::new(spill));
     }
@@ -437,10 +497,9 @@ impl<'a> Download<'a> {
     async fn finish(self, begun: Instant) {
         let Self { cache, flight, ask, growing, progress, sink, from, check, .. } = self;
         let writer = match sink {
-            Sink::Nothing(_) => return,
+            Sink::Nothing(_) | Sink::Unopened => return,
             Sink::Overflow(_) if ask.ruling.contents.is_some() => {
-                let why = "it could not be stored, so nobody could look at what it has in it";
-                return cache.outside.warning(&format!("{} was cut off: {why}", ask.target.url));
+                return cache.outside.warning(&format!("{} was cut off: {UNSEEN}", ask.target.url));
             }
             Sink::Overflow(spill) => {
                 return spill.end().await.err().into_iter().for_each(|it| mismatch(cache, ask, from, &it));
@@ -454,7 +513,7 @@ impl<'a> Download<'a> {
             progress.send_replace(Progress { written: size, end: End::Broken });
             return;
         }
-        if ask.held.is_none() {
+        if ask.held.is_none() && growing.is_kept {
             let (wanted, is_new) = (Wanted::of(&ask.key), ask.stored.is_none());
             cache.counts.uses.fetched(&wanted, size, begun.elapsed(), is_new);
         }
@@ -466,7 +525,7 @@ impl<'a> Download<'a> {
         }
         // Every byte is there and right: no request has to wait for the store.
         progress.send_replace(Progress { written: size, end: End::Whole });
-        if flight.is_doubted() {
+        if !growing.is_kept || flight.is_doubted() {
             return writer.discard();
         }
         let named = spawn_blocking(move || writer.finish(None)).await;
@@ -538,6 +597,7 @@ impl Sink {
     fn size(&self) -> u64 {
         match self {
             Self::File(writer) => writer.size(),
+            Self::Unopened => 0,
             Self::Overflow(spill) => spill.size(),
             Self::Nothing(size) => *size,
         }

@@ -137,6 +137,7 @@ impl Rest {
             tag,
             from,
             cookies,
+            is_kept: true,
         })
     }
 }

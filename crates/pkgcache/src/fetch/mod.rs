@@ -29,7 +29,7 @@ use tokio::task::spawn_blocking;
 use crate::cache::{self, Cache};
 use crate::error::explained;
 pub(crate) use crate::fetch::ask::Ask;
-use crate::fetch::ask::follow;
+use crate::fetch::ask::{follow, refused};
 use crate::fetch::download::Download;
 use crate::fetch::remote::Then;
 use crate::observe::meter::add;
@@ -140,16 +140,29 @@ async fn settle(
     // What has to be compared goes through here however large it is: past the store, then.
     let fits = ask.ruling.is_strict() || total.is_none_or(|it| it <= ask.route.limits.object);
     let storable = ask.is_storable(status, response.headers(), times) && fits;
-    if !storable {
+    let is_compared = ask.is_strict() && status == StatusCode::OK;
+    if !storable && !is_compared {
         return flight.pass(response);
     }
-    match Download::new(cache, flight, ask, &response, times) {
-        Ok(download) => download.run(response.into_body(), begun).await,
+    let download = match Download::new(cache, flight, ask, &response, times, storable) {
+        Ok(download) => download,
         Err(error) => {
             unstored(cache, ask, explained(&error));
-            flight.pass(response);
+            if !is_compared {
+                return flight.pass(response);
+            }
+            let past = match ask.cannot_be_looked_at() {
+                Some(trouble) => Err(trouble),
+                None => Download::past_the_store(cache, flight, ask, &response, times)
+                    .map_err(|error| refused(error.to_string())),
+            };
+            match past {
+                Ok(download) => download,
+                Err(trouble) => return flight.reach(Stage::Failed(Arc::new(trouble))),
+            }
         }
-    }
+    };
+    download.run(response.into_body(), begun).await;
 }
 
 pub(crate) fn unstored(cache: &Cache, ask: &Ask, why: impl std::fmt::Display) {

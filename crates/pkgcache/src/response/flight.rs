@@ -55,6 +55,8 @@ pub(crate) struct Growing {
     pub(crate) strict: bool,
     /// Whether it comes from the bucket that several caches share.
     pub(crate) by_remote: bool,
+    /// Whether it is kept; else it is compared for those who ask now, and forgotten.
+    pub(crate) is_kept: bool,
     /// The file that grows.
     pub(crate) file: Arc<File>,
     /// How far it has come.
@@ -369,6 +371,7 @@ mod tests {
             total: None,
             strict: false,
             by_remote: false,
+            is_kept: true,
             file: Arc::new(tempfile::tempfile().unwrap()),
             progress,
             segments: Segments::new(&[]).0,

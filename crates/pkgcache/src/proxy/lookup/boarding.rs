@@ -165,8 +165,8 @@ impl Lookup {
     /// Hands on what is being stored for this request (`leads`) or for another.
     async fn growing_reply(&self, growing: &Arc<Growing>, leads: bool, why: Forward) -> Handled {
         let level = self.ruling.level;
-        let mut status =
-            CacheStatus { stored: leads, collapsed: !leads, level, ..CacheStatus::forwarded(why) };
+        let stored = leads && growing.is_kept;
+        let mut status = CacheStatus { stored, collapsed: !leads, level, ..CacheStatus::forwarded(why) };
         if growing.by_remote {
             let ttl = Some(self.ttl(&growing.answer));
             status = CacheStatus { hit: true, forward: None, ttl, detail: Some(REMOTE), ..status };
@@ -180,7 +180,8 @@ impl Lookup {
         let result = match (leads, growing.by_remote) {
             (false, _) => meter::Result::Collapsed,
             (true, true) => meter::Result::Remote,
-            (true, false) => meter::Result::Miss,
+            (true, false) if growing.is_kept => meter::Result::Miss,
+            (true, false) => meter::Result::Pass,
         };
         (response, result).into()
     }

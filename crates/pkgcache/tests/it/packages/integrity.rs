@@ -120,6 +120,53 @@ fn neither_size_nor_the_clients_word_lets_a_wrong_body_through() {
     assert!(entries(&proxy).is_empty());
 }
 
+#[test]
+fn what_cannot_be_stored_is_compared_all_the_same() {
+    let body = "0123456789".repeat(50_000);
+    let bytes = answer(200, "", body.as_bytes());
+    let origin = Origin::new(move |_, stream| drop(stream.write_all(&bytes)));
+    let settings = format!("[pkgcache.upstream]\n\"/\" = {{ url = \"{}\", kind = \"oci\" }}\n", origin.url());
+    let proxy = Proxy::set(&settings, &[]);
+    let folder = proxy.packages().blobs().folder().to_owned();
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::write(&folder, "not a folder").unwrap();
+    let get = |of: &[u8]| proxy.get(&format!("/v2/tool/blobs/{}", Digest::of(of)));
+    let wrong = get(b"something else");
+    assert!(wrong.status == 200 && !wrong.whole && wrong.body.len() < body.len(), "{}", wrong.body.len());
+    let right = get(body.as_bytes());
+    assert!(right.status == 200 && right.whole && right.body == body.as_bytes());
+    assert!(right.header("cache-status").is_some_and(|it| !it.contains("stored")), "{right:?}");
+    assert!(proxy.get("/metrics").text().contains("pkgcache_mismatches_total 1\n"));
+    std::fs::remove_file(&folder).unwrap();
+    std::fs::create_dir(&folder).unwrap();
+    get(body.as_bytes()).is(200, "stored", &body);
+}
+
+#[test]
+fn a_plain_file_of_an_account_is_compared_and_not_stored() {
+    let site = Site::new();
+    let body = "right ".repeat(20_000);
+    site.put("/tool", body.clone());
+    let settings = format!("[pkgcache.upstream]\ntools = \"{}\"\n", site.url());
+    let proxy = Proxy::set(&settings, &[]);
+    let path = format!("/sha256/{}/tools/tool", Digest::of(body.as_bytes()).hex());
+    let get = || proxy.ask("GET", &path, "authorization: Bearer x");
+    let right = get();
+    assert!(
+        right.status == 200 && right.whole && right.text() == body,
+        "{} {}",
+        right.status,
+        right.body.len()
+    );
+    assert!(right.header("cache-status").is_some_and(|it| !it.contains("stored")), "{:?}", right.headers);
+    site.flip("/tool", 100_000);
+    let wrong = get();
+    assert!(wrong.status == 200 && !wrong.whole, "{} {}", wrong.status, wrong.body.len());
+    until("nothing of it stays", || {
+        entries(&proxy).is_empty() && proxy.packages().blobs().list().unwrap().is_empty()
+    });
+}
+
 /// A plain file whose checksum somebody knows: a Dockerfile's `ADD --checksum`, a script.
 #[test]
 fn an_address_may_say_what_a_plain_file_has_to_be() {
