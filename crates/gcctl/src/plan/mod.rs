@@ -65,6 +65,9 @@ pub struct Plan {
     pub unmet: Vec<Unmet>,
     /// Damaged images that go although pins may hold them. Not a part of a written plan.
     pub forced: HashSet<Key>,
+    /// Whether it was read from a file: what it does not list stays, unfinished files and empty
+    /// folders too. Not a part of a written plan.
+    pub is_listed: bool,
     /// What keeps the rest. Not a part of a written plan.
     pub rest: Rest,
 }
