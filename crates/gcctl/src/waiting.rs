@@ -26,7 +26,8 @@ impl<T: Copy + Eq + Hash + Ord, P: Clone + Eq + Hash> Waiting<T, P> {
     }
 
     /// The things that go when it is this one's turn: those of the waiting ones with which a part
-    /// becomes free, sorted, then itself; none where it frees nothing, and waits from now on.
+    /// becomes free, sorted, then itself; none where it frees nothing, and waits from now on. Those
+    /// wait no longer that [`Self::went`] is told of.
     ///
     /// `parts` are those that have a size, each with how often it is needed by this one; `needed`
     /// says how often by all that is still there. `is_of_use` is one that frees something in any
@@ -45,13 +46,25 @@ impl<T: Copy + Eq + Hash + Ord, P: Clone + Eq + Hash> Waiting<T, P> {
             self.wait(thing, parts);
             return Vec::new();
         }
-        let with: BTreeSet<T> =
-            free.iter().filter_map(|part| self.by.get(*part)).flatten().copied().collect();
-        let with: Vec<T> = with.into_iter().filter(|other| self.of.contains_key(other)).collect();
-        for other in &with {
-            self.leave(*other);
-        }
+        let with = free.into_iter().filter_map(|part| self.by.get(part)).flatten().copied();
+        let with: BTreeSet<T> = with.filter(|other| self.of.contains_key(other)).collect();
         with.into_iter().chain([thing]).collect()
+    }
+
+    /// Those that wait, in no order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = T> + '_ {
+        self.of.keys().copied()
+    }
+
+    /// These have gone.
+    pub(crate) fn went(&mut self, things: &[T]) {
+        for thing in things {
+            for (part, own) in self.of.remove(thing).unwrap_or_default() {
+                if let Some(needs) = self.needs.get_mut(&part) {
+                    *needs = needs.saturating_sub(own);
+                }
+            }
+        }
     }
 
     fn wait(&mut self, thing: T, parts: Vec<(P, usize)>) {
@@ -60,14 +73,6 @@ impl<T: Copy + Eq + Hash + Ord, P: Clone + Eq + Hash> Waiting<T, P> {
             self.by.entry(part.clone()).or_default().push(thing);
         }
         self.of.insert(thing, parts);
-    }
-
-    fn leave(&mut self, thing: T) {
-        for (part, own) in self.of.remove(&thing).unwrap_or_default() {
-            if let Some(needs) = self.needs.get_mut(&part) {
-                *needs = needs.saturating_sub(own);
-            }
-        }
     }
 }
 
@@ -84,6 +89,7 @@ mod tests {
         for (place, parts) in things.iter().enumerate() {
             let parts = parts.chars().filter(|part| part.is_lowercase()).map(|part| (part, 1)).collect();
             let gone = waiting.turn(place, parts, false, |part| needed[part]);
+            waiting.went(&gone);
             for part in gone.iter().flat_map(|place| things[*place].chars()) {
                 *needed.get_mut(&part).unwrap() -= 1;
             }
@@ -118,6 +124,7 @@ mod tests {
                 let before = gone.clone();
                 let now = waiting.turn(place, parts, false, |part| needed(*part, &before));
                 let frees = |part: u32, gone: &[usize]| needed(part, gone) == 0;
+                waiting.went(&now);
                 gone.extend(&now);
                 let more = (0..4).filter(|part| frees(*part, &gone) && !frees(*part, &before)).count();
                 assert_eq!(more > 0, !now.is_empty(), "{things:?}");

@@ -59,7 +59,9 @@ impl<'a> Choice<'a> {
             let parts = sized.map(|(path, _)| (path.as_path(), 1)).collect();
             let users = &self.users;
             let needed = |part: &&Utf8Path| users.get(*part).copied().unwrap_or(0);
-            for place in waiting.turn(place, parts, item.data > 0, needed) {
+            let going = waiting.turn(place, parts, item.data > 0, needed);
+            waiting.went(&going);
+            for place in going {
                 self.take(items[place], Why::MaxSize);
             }
         }
