@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use miette::{Diagnostic, IntoDiagnostic, NamedSource, SourceSpan, WrapErr};
@@ -19,6 +20,7 @@ use toml::de::{DeTable, DeValue};
 use crate::Common;
 use crate::nearest::nearest_expected;
 use crate::print::output;
+use crate::tables::unknown_table;
 
 /// The project's settings file.
 pub const PROJECT_FILE: &str = "larder.toml";
@@ -77,7 +79,7 @@ impl Environment {
 #[derive(Clone, Debug)]
 enum File {
     Read(Text),
-    /// It is not TOML.
+    /// It is not TOML, or has a table that no tool knows.
     Bad(Box<BadSettings>),
     /// The system refused to read it.
     Unread(Unread),
@@ -147,8 +149,9 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// Finds and reads the settings files. One that cannot be read, or that is not TOML, is an
-    /// error when it is asked for something that no option, variable or nearer file says.
+    /// Finds and reads the settings files. One that cannot be read, that is not TOML, or that has a
+    /// table that no tool knows, is an error when it is asked for something that no option,
+    /// variable or nearer file says.
     #[must_use]
     pub fn load(environment: Environment) -> Self {
         let user = environment.user_file();
@@ -340,9 +343,9 @@ impl File {
             Err(error) => return Some(Self::Unread(Unread::new(path, &error))),
         };
         let file = Text { path, text: String::from_utf8_lossy(&bytes).into_owned() };
-        Some(match DeTable::parse(&file.text) {
-            Ok(_) => Self::Read(file),
-            Err(error) => Self::Bad(file.bad(&error)),
+        Some(match file.check() {
+            Ok(()) => Self::Read(file),
+            Err(bad) => Self::Bad(bad),
         })
     }
 
@@ -408,6 +411,16 @@ impl Place<'_> {
 }
 
 impl Text {
+    /// Refuses what is not TOML, and tables that no tool knows.
+    fn check(&self) -> Result<(), Box<BadSettings>> {
+        let document = DeTable::parse(&self.text).map_err(|error| self.bad(&error))?;
+        let mut names = document.get_ref().keys();
+        match names.find_map(|name| Some((unknown_table(name.get_ref())?, name.span()))) {
+            Some(((message, help), span)) => Err(self.wrong(message, Some(span), Some(help))),
+            None => Ok(()),
+        }
+    }
+
     fn store_dir(&self) -> Result<Option<Utf8PathBuf>, SettingsError> {
         #[derive(serde::Deserialize)]
         #[serde(deny_unknown_fields, expecting = "a table, such as `dir = \"cache\"`")]
@@ -427,12 +440,17 @@ impl Text {
     }
 
     fn bad(&self, error: &toml::de::Error) -> Box<BadSettings> {
+        let help = nearest_expected(error.message()).map(|name| format!("is `{name}` meant?"));
+        self.wrong(error.message().to_owned(), error.span(), help)
+    }
+
+    fn wrong(&self, message: String, span: Option<Range<usize>>, help: Option<String>) -> Box<BadSettings> {
         Box::new(BadSettings {
             path: self.path.clone(),
-            message: error.message().to_owned(),
+            message,
             source_code: NamedSource::new(self.path.as_str(), self.text.clone()),
-            span: error.span().map(Into::into),
-            help: nearest_expected(error.message()).map(|name| format!("is `{name}` meant?")),
+            span: span.map(Into::into),
+            help,
         })
     }
 }
@@ -463,7 +481,7 @@ mod tests {
     #[test]
     fn the_nearer_file_wins_value_by_value() {
         let (_dir, environment) = environment(
-            "[gcctl]\nmax-images = 2\n[other]\nx = 1\n",
+            "[gcctl]\nmax-images = 2\n[x-other]\nx = 1\n",
             "[gcctl]\nmax-images = 9\nmax-age = \"1d\"\n",
         );
         let settings = Settings::load(environment);
@@ -494,6 +512,25 @@ mod tests {
             error.to_string().contains("larder.toml") && error.to_string().contains("max-image"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_table_that_no_tool_knows_is_refused_whatever_is_asked_for() {
+        let good = "[x-mine]\na = 1\n[gcctl]\nmax-images = 2\n";
+        for (project, user) in [("[gcctll]\n", ""), ("", "[gcctll]\n"), ("gcctll = 1\n", good)] {
+            let (_dir, environment) = environment(project, user);
+            let settings = Settings::load(environment);
+            for error in
+                [settings.table::<Table>("gcctl").unwrap_err(), settings.store_dir(None).unwrap_err()]
+            {
+                let help = error.help().unwrap().to_string();
+                assert!(error.to_string().contains("no tool knows the table `gcctll`"), "{error}");
+                assert!(help.starts_with("is `[gcctl]` meant? "), "{help}");
+            }
+            assert_eq!(settings.problems().count(), 1);
+        }
+        let (_dir, environment) = environment(good, good);
+        assert!(Settings::load(environment).table::<Table>("gcctl").is_ok());
     }
 
     #[test]

@@ -263,6 +263,23 @@ fn folders_that_hold_more_than_a_cache_are_refused() {
     gcctl(&scratch, &session, "df").ends(0).says("extra folders are left out");
 }
 
+#[test]
+fn a_table_that_no_tool_knows_is_refused_in_each_settings_file() {
+    let (scratch, session) = settled("[[extras]]\npath = \"cache\"\nkind = \"dir\"\nmax-age = \"1h\"\n");
+    for words in ["plan", "run", "limits", "ls extra"] {
+        gcctl(&scratch, &session, words)
+            .ends(2)
+            .says("no tool knows the table `extras`")
+            .says("`[extra]` meant");
+    }
+    session.write("larder.toml", "[x-mine]\nextras = 1\n");
+    gcctl(&scratch, &session, "run").ends(0);
+    let user = session.store().parent().unwrap().join("home/.config/larder");
+    fs::create_dir_all(&user).unwrap();
+    fs::write(user.join("config.toml"), "[gcctll]\nmax-images = 0\n").unwrap();
+    gcctl(&scratch, &session, "run").ends(2).says("no tool knows the table `gcctll`").says("`[gcctl]` meant");
+}
+
 const REPO: &str = "hf/hub/models--team--tiny";
 const OLD: &str = "a123456789abcdef0123456789abcdef01234567";
 const NEW: &str = "b123456789abcdef0123456789abcdef01234567";
