@@ -17,7 +17,7 @@ use super::files::list;
 use super::view::Listing;
 use crate::error::{Error, Result};
 pub(super) use crate::extra::remove::check;
-use crate::extra::remove::{Became, Empty, Stays, remove};
+use crate::extra::remove::{Became, Empty, Orders, Stays, remove};
 use crate::extra::{Folder, Found, Going, Item, Why, choose, survey};
 use crate::plan::Plan;
 use crate::report::OtherFolder;
@@ -365,13 +365,14 @@ pub(super) fn carry_out(
 ) -> Result<bool> {
     let now = plan.time;
     let empty = if plan.is_listed { Empty::Stays } else { Empty::Goes };
+    let orders = Orders { since: now, empty, stop };
     let mut went = Vec::new();
     let mut kept = Vec::new();
     check(folders, going)?;
     let mut removed = Ok(());
     for folder in folders {
         let own: Vec<_> = going.iter().filter(|it| it.folder == folder.path).cloned().collect();
-        let done = remove(slice::from_ref(folder), &own, empty, stop, |it, became| match became {
+        let done = remove(slice::from_ref(folder), &own, orders, |it, became| match became {
             Became::Removed(bytes) => went.push(Going { bytes, ..it.clone() }),
             Became::Kept(reason) => kept.push((it.folder.join(&it.path), reason)),
         });

@@ -81,25 +81,36 @@ pub enum Empty {
     Stays,
 }
 
+/// What holds of a whole removal.
+#[derive(Clone, Copy, Debug)]
+pub struct Orders<'a> {
+    /// When it was decided what goes: what was used later stays.
+    pub since: Timestamp,
+    /// What becomes of empty folders.
+    pub empty: Empty,
+    /// Ends it.
+    pub stop: &'a AtomicBool,
+}
+
 /// How a removal ends early, and who is told of what.
 pub(super) struct Call<'a> {
+    pub(super) since: Timestamp,
     pub(super) stop: &'a AtomicBool,
     pub(super) watch: &'a dyn Fn(Moment<'_>),
     pub(super) tell: &'a mut dyn FnMut(&Going, Became),
 }
 
-/// Removes what goes, until `stop`; tells of each when it is done.
+/// Removes what goes, until it is told to stop; tells of each when it is done.
 ///
 /// # Errors
 /// A folder that the settings do not name: nothing is removed then. What cannot be read or removed.
 pub fn remove(
     folders: &[Folder],
     going: &[Going],
-    empty: Empty,
-    stop: &AtomicBool,
+    orders: Orders<'_>,
     tell: impl FnMut(&Going, Became),
 ) -> Result<()> {
-    remove_watched(folders, going, empty, stop, &|_| {}, tell)
+    remove_watched(folders, going, orders, &|_| {}, tell)
 }
 
 /// As [`remove`]; `watch` is told of each moment, and the removal goes on when it returns: for
@@ -110,13 +121,13 @@ pub fn remove(
 pub fn remove_watched(
     folders: &[Folder],
     going: &[Going],
-    empty: Empty,
-    stop: &AtomicBool,
+    orders: Orders<'_>,
     watch: &dyn Fn(Moment<'_>),
     mut tell: impl FnMut(&Going, Became),
 ) -> Result<()> {
     check(folders, going)?;
-    let mut call = Call { stop, watch, tell: &mut tell };
+    let Orders { since, empty, stop } = orders;
+    let mut call = Call { since, stop, watch, tell: &mut tell };
     for folder in folders {
         let own: Vec<_> = going.iter().filter(|it| it.folder == folder.path).collect();
         let may_be_empty = folder.is_limited() && empty == Empty::Goes && folder.kind == ExtraKind::Hf;

@@ -9,9 +9,9 @@ use super::Spot;
 /// A path of more links leads nowhere, as for the system.
 const MOST: usize = 40;
 
-/// The blobs and revisions that a link needs: those that it leads to, and those on the way. `at` is
-/// the hub, behind links; `link` is below it, and no folder above it is a link; `is_file` says
-/// whether a blob is a file.
+/// The blobs and revisions that a link needs: those that it leads to, and those on the way; a
+/// folder of blobs, where it leads to that. `at` is the hub, behind links; `link` is below it, and
+/// no folder above it is a link; `is_file` says whether a blob is a file.
 pub(super) fn needs(
     at: &Utf8Path,
     link: &Path,
@@ -29,7 +29,7 @@ pub(super) fn needs(
     let below = passed.iter().filter_map(|path| path.strip_prefix(at).ok());
     below
         .filter_map(|path| match Spot::of(path) {
-            Spot::Revision(path) | Spot::Blob(path) => Some(path),
+            Spot::Revision(path) | Spot::Blob(path) | Spot::Blobs(path) => Some(path),
             Spot::Repository(_) | Spot::Other => None,
         })
         .collect()

@@ -85,7 +85,7 @@ pub(super) fn read(hub: &Folder, at: &Utf8Path) -> io::Result<Found> {
     Ok(Found {
         bytes: scan.bytes,
         items: scan.revisions.iter().map(item).collect(),
-        held: scan.held.iter().cloned().collect(),
+        held: scan.held.iter().cloned().chain(scan.of_whole_folders()).collect(),
         unread: scan.unread,
     })
 }
@@ -120,6 +120,8 @@ enum Spot<'a> {
     Revision(Utf8PathBuf),
     /// What stands in a repository's folder of blobs.
     Blob(Utf8PathBuf),
+    /// That folder.
+    Blobs(Utf8PathBuf),
     Other,
 }
 
@@ -133,6 +135,7 @@ impl<'a> Spot<'a> {
         let spot = |place: &str, name: &str| Utf8Path::new(repository).join(place).join(name);
         match (parts.next(), parts.next(), parts.next()) {
             (None, ..) => Self::Repository(repository),
+            (Some(Some("blobs")), None, _) => Self::Blobs(Utf8Path::new(repository).join("blobs")),
             (Some(Some("blobs")), Some(Some(name)), None) => Self::Blob(spot("blobs", name)),
             (Some(Some(place @ ("snapshots" | GOING))), Some(Some(name)), _) => {
                 Self::Revision(spot(place, name))
@@ -281,6 +284,15 @@ impl Scan {
     fn blobs_of(&self, revision: &Revision) -> Vec<(Utf8PathBuf, u64)> {
         let seen = revision.needs.iter().filter_map(|need| Some((need, self.blobs.get(need)?)));
         seen.map(|(blob, seen)| (blob.clone(), if seen.is_single { seen.bytes } else { 0 })).collect()
+    }
+
+    /// The blobs of those folders that a link leads to as a whole: nobody knows which it needs.
+    fn of_whole_folders(&self) -> Vec<Utf8PathBuf> {
+        let needs = self.revisions.iter().flat_map(|revision| &revision.needs).chain(&self.held);
+        let folders: HashSet<&Utf8Path> =
+            needs.filter(|need| need.file_name() == Some("blobs")).map(Utf8PathBuf::as_path).collect();
+        let is_in = |blob: &&Utf8PathBuf| blob.parent().is_some_and(|folder| folders.contains(folder));
+        if folders.is_empty() { Vec::new() } else { self.blobs.keys().filter(is_in).cloned().collect() }
     }
 
     fn find(&self, path: &Utf8Path) -> Option<&Revision> {

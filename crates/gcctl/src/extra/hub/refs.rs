@@ -34,6 +34,11 @@ pub(super) struct Named {
 }
 
 impl Refs {
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.by_commit.values().map(|named| named.names.len()).sum()
+    }
+
     /// Those that name the commit.
     pub(super) fn of(&self, commit: &str) -> Option<&Named> {
         self.by_commit.get(commit)

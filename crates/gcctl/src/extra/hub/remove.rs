@@ -11,13 +11,18 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, mkdirat, openat, renameat};
 use rustix::io::Errno;
 
 use super::super::Going;
 use super::super::below::{Folder, Seen};
 use super::super::remove::{Became, Call, Stays, reason_to_keep};
-use super::{GOING, Moment, Revision, Scan, refs};
+use super::refs::{self, Refs};
+use super::{GOING, Moment, Revision, Scan};
+
+/// So many refs are read for each revision that goes.
+const READ_AT_ONCE: usize = 16;
 
 /// Where the blobs lie that go, in the folder of a revision aside.
 const BLOBS: &str = ".larder-blobs";
@@ -30,7 +35,9 @@ pub(in super::super) fn remove<'a>(
     call: &mut Call<'_>,
 ) -> io::Result<()> {
     let scan = Scan::of(hub, at, call.watch)?;
-    let mut removal = Removal { hub, at, scan, aside: Vec::new(), others: BTreeSet::new() };
+    let since = call.since;
+    let (refs, aside, others) = (HashMap::new(), Vec::new(), BTreeSet::new());
+    let mut removal = Removal { hub, at, since, scan, refs, aside, others };
     let mut moved = Ok(());
     for it in going {
         if call.stop.load(Ordering::SeqCst) {
@@ -63,8 +70,12 @@ struct Aside<'a> {
 struct Removal<'a> {
     hub: &'a Folder,
     at: &'a Utf8Path,
+    /// What was used later stays.
+    since: Timestamp,
     /// The hub before anything goes.
     scan: Scan,
+    /// The refs of each repository as they were last read, and for how many revisions that will do.
+    refs: HashMap<Utf8PathBuf, (Refs, usize)>,
     aside: Vec<Aside<'a>>,
     /// Folders aside that are not revisions: for blobs of repositories of which none goes.
     others: BTreeSet<Utf8PathBuf>,
@@ -74,6 +85,7 @@ impl<'a> Removal<'a> {
     /// Moves a revision aside, unless there is a reason to keep it. First its refs go, so that none
     /// names what is not there.
     fn take(&mut self, it: &'a Going) -> io::Result<Option<Stays>> {
+        self.read_refs(Utf8Path::new(repository_of(&it.path)))?;
         let Some(revision) = self.scan.find(&it.path) else { return Ok(Some(Stays::Gone)) };
         let known = reason_to_keep(it, revision.used, &revision.refs).or(revision.hold);
         let reason = if known.is_some() { known } else { self.look_again(it, revision)? };
@@ -84,17 +96,33 @@ impl<'a> Removal<'a> {
         let now = match revision.named() {
             None => it.path.clone(),
             Some((repository, commit)) => {
+                let now = place_aside(self.hub, &repository, commit)?;
                 for name in &it.refs {
                     refs::unlink(self.hub, &repository, name, commit)?;
                 }
-                let Some(now) = move_aside(self.hub, &repository, commit)? else {
+                if !move_to(self.hub, &it.path, &now)? {
                     return Ok(Some(Stays::Gone));
-                };
+                }
                 now
             }
         };
         self.aside.push(Aside { it, now, needs, bytes });
         Ok(None)
+    }
+
+    /// Reads the refs of the repository again: each time, but where there are very many, that the
+    /// work is no more than a few for each revision. Those that are missed in this way bring it
+    /// back when it is aside.
+    fn read_refs(&mut self, repository: &Utf8Path) -> io::Result<()> {
+        match self.refs.get_mut(repository) {
+            Some((_, left)) if *left > 0 => *left -= 1,
+            _ => {
+                let refs = refs::read(self.hub, repository)?;
+                let left = refs.count() / READ_AT_ONCE;
+                self.refs.insert(repository.to_owned(), (refs, left));
+            }
+        }
+        Ok(())
     }
 
     /// Why a revision stays by what is there now.
@@ -105,7 +133,7 @@ impl<'a> Removal<'a> {
             }
         }
         let Some((repository, commit)) = before.named() else { return Ok(None) };
-        let refs = refs::read(self.hub, &repository)?;
+        let Some((refs, _)) = self.refs.get(&repository) else { return Ok(None) };
         if refs.unread.is_some() {
             return Ok(Some(Stays::Unread));
         }
@@ -125,10 +153,12 @@ impl<'a> Removal<'a> {
         Ok(is_used.then_some(Stays::Used))
     }
 
-    /// Whether a blob of the revision was used, by any, since the hub was read.
+    /// Whether a blob of the revision was used since the hub was read, or the plan was made: as
+    /// nobody can say of which revision that was, it counts for all.
     fn is_blob_used(&self, revision: &Revision) -> io::Result<bool> {
         for (blob, before) in revision.needs.iter().filter_map(|need| self.scan.blobs.get_key_value(need)) {
-            if look(self.hub, blob)?.is_some_and(|now| now.used > before.used) {
+            let is_later = |used: Timestamp| used > self.since || Some(used) > before.used;
+            if look(self.hub, blob)?.is_some_and(|now| now.used.is_none_or(is_later)) {
                 return Ok(true);
             }
         }
@@ -209,7 +239,7 @@ impl<'a> Removal<'a> {
             let blobs: Vec<_> =
                 self.aside[place].needs.iter().filter(|need| is_blob(need)).cloned().collect();
             for blob in blobs {
-                if needed.contains(&blob) || taken.contains_key(&blob) {
+                if is_needed(needed, &blob) || taken.contains_key(&blob) {
                     continue;
                 }
                 // Whoever has the lock fetches it, or is about to link to it.
@@ -255,7 +285,7 @@ impl<'a> Removal<'a> {
             let blobs = Utf8Path::new(repository_of(&folder)).join("blobs");
             for name in open.names()?.iter().filter_map(|name| name.to_str()) {
                 let (from, blob) = (from.join(name), blobs.join(name));
-                let Some(seen) = open.look(OsStr::new(name))?.filter(|_| needed.contains(&blob)) else {
+                let Some(seen) = open.look(OsStr::new(name))?.filter(|_| is_needed(needed, &blob)) else {
                     continue;
                 };
                 if move_to(self.hub, &from, &blob)?
@@ -272,7 +302,7 @@ impl<'a> Removal<'a> {
 }
 
 /// Why a revision that is aside goes back; `None` for one that a killed run had left there.
-fn reason_to_return(aside: &Aside<'_>, needed: &HashSet<Utf8PathBuf>, refs: &refs::Refs) -> Option<Stays> {
+fn reason_to_return(aside: &Aside<'_>, needed: &HashSet<Utf8PathBuf>, refs: &Refs) -> Option<Stays> {
     let commit = aside.it.path.file_name().filter(|_| aside.now != aside.it.path)?;
     let reasons = [
         (needed.contains(&aside.it.path), Stays::Needed),
@@ -280,6 +310,11 @@ fn reason_to_return(aside: &Aside<'_>, needed: &HashSet<Utf8PathBuf>, refs: &ref
         (refs.unread.is_some(), Stays::Unread),
     ];
     reasons.into_iter().find(|(is_so, _)| *is_so).map(|(_, reason)| reason)
+}
+
+/// Whether something needs the blob, or the whole folder that it is in.
+fn is_needed(needed: &HashSet<Utf8PathBuf>, blob: &Utf8Path) -> bool {
+    needed.contains(blob) || blob.parent().is_some_and(|folder| needed.contains(folder))
 }
 
 fn is_blob(path: &Utf8Path) -> bool {
@@ -291,10 +326,8 @@ fn repository_of(path: &Utf8Path) -> &str {
     path.iter().next().unwrap_or_default()
 }
 
-/// Moves the revision aside, under a name that is free. Returns which; `None` where it was not
-/// there.
-fn move_aside(hub: &Folder, repository: &Utf8Path, commit: &str) -> io::Result<Option<Utf8PathBuf>> {
-    let from = repository.join("snapshots").join(commit);
+/// Where a revision is to lie: a name that is free, in a folder that is there.
+fn place_aside(hub: &Folder, repository: &Utf8Path, commit: &str) -> io::Result<Utf8PathBuf> {
     let folder = make_below(hub, repository, GOING)?;
     let mut to = folder.join(commit);
     // A run that was killed may have left blobs under that name.
@@ -303,7 +336,7 @@ fn move_aside(hub: &Folder, repository: &Utf8Path, commit: &str) -> io::Result<O
         number += 1;
         to = folder.join(format!("{commit}.{number}"));
     }
-    Ok(move_to(hub, &from, &to)?.then_some(to))
+    Ok(to)
 }
 
 fn look(hub: &Folder, path: &Utf8Path) -> io::Result<Option<Seen>> {
@@ -321,13 +354,17 @@ fn folder_of<'a>(hub: &Folder, path: &'a Utf8Path) -> io::Result<Option<(Folder,
 
 /// Makes the folder in that one, unless it is there. Returns its path.
 fn make_below(hub: &Folder, above: &Utf8Path, name: &str) -> io::Result<Utf8PathBuf> {
+    let path = above.join(name);
     if let Some(above) = hub.below(above.as_std_path())? {
         match mkdirat(above.fd(), name, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(above.join(name))
+    match hub.below(path.as_std_path())? {
+        Some(_) => Ok(path),
+        None => Err(io::Error::other(format!("`{path}` is not a folder"))),
+    }
 }
 
 /// Moves it to where nothing is. Returns whether that was done.

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use storekit::Age;
 use toolkit::tables::ExtraKind;
 
-use super::super::remove::{Became, Empty, Stays, remove_watched};
+use super::super::remove::{Became, Empty, Orders, Stays, remove_watched};
 use super::super::{Folder, Going, choose, survey};
 use super::*;
 
@@ -88,9 +88,19 @@ impl Hub {
 
     /// Removes this, while `meanwhile` happens. Returns what became of each: why it stays.
     fn remove(&self, going: &[Going], meanwhile: &dyn Fn(Moment<'_>)) -> Vec<(String, Option<Stays>)> {
+        self.remove_since(Timestamp::now(), going, meanwhile)
+    }
+
+    fn remove_since(
+        &self,
+        since: Timestamp,
+        going: &[Going],
+        meanwhile: &dyn Fn(Moment<'_>),
+    ) -> Vec<(String, Option<Stays>)> {
         let mut all = Vec::new();
         let (folders, stop) = ([self.folder()], AtomicBool::new(false));
-        remove_watched(&folders, going, Empty::Stays, &stop, meanwhile, |it, became| {
+        let orders = Orders { since, empty: Empty::Stays, stop: &stop };
+        remove_watched(&folders, going, orders, meanwhile, |it, became| {
             let name = it.path.file_name().unwrap().to_owned();
             all.push((name, if let Became::Kept(reason) = became { Some(reason) } else { None }));
         })
@@ -191,6 +201,65 @@ fn what_is_used_while_others_go_stays() {
         assert!(hub.has(ONE) && hub.has("models--a/blobs/s"));
         hub.is_sound();
     }
+}
+
+#[test]
+fn what_was_used_after_the_plan_was_made_stays() {
+    let hub = Hub::new(&[("a/1", &["x", "s"]), ("a/2", &["y", "s"]), ("b/3", &["z"])]);
+    hub.write("models--a/refs/main", "2");
+    let (since, going) = (Timestamp::now(), hub.going());
+    let blob = fs::File::open(hub.path("models--a/blobs/s")).unwrap();
+    let later = SystemTime::now() + Duration::from_secs(1);
+    blob.set_times(fs::FileTimes::new().set_accessed(later)).unwrap();
+    let became = hub.remove_since(since, &going, &|_| {});
+    let used = Some(Stays::Used);
+    assert_eq!(became, [("1".to_owned(), used), ("2".to_owned(), used), ("3".to_owned(), None)]);
+    // By a plan that is made afterwards, the use is one of what is named.
+    hub.age("models--a/blobs/s", 0);
+    hub.check(&|_| {}, &[("1", None)]);
+}
+
+#[test]
+fn where_there_are_very_many_refs_not_all_are_read_for_each_revision() {
+    let hub = Hub::new(&[]);
+    for number in 0..200 {
+        hub.add(&format!("a/{number}"), &["x"]);
+        hub.write(&format!("models--a/refs/pr/{number}"), &number.to_string());
+    }
+    hub.add("a/kept", &["y"]);
+    // One that no look before its turn shows.
+    let meanwhile = |moment: Moment<'_>| {
+        if moment == Moment::Before(Utf8Path::new("models--a/snapshots/kept")) {
+            hub.write("models--a/refs/main", "kept");
+        }
+    };
+    let became = hub.remove(&hub.going(), &meanwhile);
+    let kept: Vec<_> = became.iter().filter(|it| it.1.is_some()).collect();
+    assert_eq!(kept, [&("kept".to_owned(), Some(Stays::Named))]);
+    assert!(hub.has("models--a/refs/main") && !hub.has("models--a/refs/pr/0"));
+    hub.is_sound();
+}
+
+#[test]
+fn a_link_in_the_place_of_the_folder_aside_stops_the_removal_before_it_begins() {
+    let hub = Hub::new(&[("a/1", &["x"])]);
+    hub.write("models--a/refs/main", "1");
+    fs::create_dir(hub.path("elsewhere")).unwrap();
+    hub.link("models--a/.larder-going", "../elsewhere");
+    let (folders, stop) = ([hub.folder()], AtomicBool::new(false));
+    let orders = Orders { since: Timestamp::now(), empty: Empty::Stays, stop: &stop };
+    remove_watched(&folders, &hub.going(), orders, &|_| {}, |_, _| {}).unwrap_err();
+    assert!(hub.has("models--a/refs/main") && hub.has(ONE));
+    hub.is_sound();
+}
+
+#[test]
+fn a_link_to_a_whole_folder_of_blobs_keeps_all_of_them() {
+    let hub = Hub::new(&[("a/1", &["x"]), ("b/2", &["y"])]);
+    hub.link("models--b/snapshots/2/all", "../../../models--a/blobs");
+    hub.age("models--b/snapshots/2", 1);
+    hub.check(&|_| {}, &[("1", None)]);
+    assert!(hub.has("models--a/blobs/x"));
 }
 
 #[test]
