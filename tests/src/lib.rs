@@ -12,33 +12,26 @@
 //! - [`have`]: the parts that a machine may lack. [`until()`]: waits for what happens.
 #![expect(clippy::missing_panics_doc, reason = "whatever goes wrong here fails the test")]
 
-pub mod daemon;
-pub mod docker_registry;
 pub mod guide;
 pub mod http;
 pub mod isolation;
-pub mod moto;
 pub mod mount;
+pub mod others;
 pub mod parts;
 pub mod process;
-mod quiet;
 pub mod ran;
-pub mod rclone;
 pub mod reviewed;
 pub mod server;
 pub mod session;
 pub mod tools;
 pub mod until;
 
-pub use daemon::Daemon;
-pub use docker_registry::DockerRegistry;
 pub use isolation::{isolate, sh, stand_in, write};
-pub use moto::Moto;
 pub use mount::Mount;
+pub use others::{Daemon, DockerRegistry, Moto, Rclone};
 pub use parts::{Part, have, not_run};
 pub use process::{signal, until_it_listens, until_it_waits};
 pub use ran::Ran;
-pub use rclone::Rclone;
 pub use reviewed::reviewed;
 pub use server::Server;
 pub use session::Session;

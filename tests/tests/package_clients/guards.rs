@@ -76,6 +76,35 @@ fn npm_takes_an_older_version_and_shows_why_a_locked_one_is_refused() {
 }
 
 #[test]
+fn what_a_lock_file_names_and_a_guard_refuses_is_neither_warmed_nor_there() {
+    if !have(Npm::PARTS) {
+        return;
+    }
+    let mut world = with_a_young_version();
+    world.serve("");
+    World::run(npm(&world, "locked", &["install"], &world.url())).ok();
+    // All of it is stored, and refused as a client would be.
+    for (guard, words) in [
+        ("cooldown = \"7d\"", "refused by the guard `cooldown`: npm @larder/dep 2.1.0"),
+        ("block = [\"npm:@larder/dep@2.*\"]", "refused by the guard `block`: npm @larder/dep 2.1.0"),
+    ] {
+        world.serve(&format!("[pkgcache.guards]\n{guard}"));
+        for command in ["check", "warm"] {
+            let ran =
+                world.session.run(&format!("pkgcache {command} --json locked/package-lock.json")).ends(1);
+            let rows = ran.rows();
+            let row = rows.iter().find(|row| row["package"] == "@larder/dep 2.1.0").unwrap();
+            assert!(
+                row["ok"] == false && row["problem"].as_str().unwrap().contains(words),
+                "{command}: {ran}"
+            );
+            let others = rows.iter().filter(|row| row["package"] != "@larder/dep 2.1.0");
+            assert!(others.clone().count() > 0 && others.clone().all(|row| row["ok"] == true), "{ran}");
+        }
+    }
+}
+
+#[test]
 fn pip_takes_an_older_version_and_shows_why_there_is_none() {
     if !have(Pip::PARTS) {
         return;

@@ -18,11 +18,9 @@ mod pieces;
 mod proxy;
 pub mod pull;
 pub mod push;
-mod recode;
 pub mod retry;
 pub(crate) mod tags;
 pub(crate) mod transport;
-pub(crate) mod upload;
 pub(crate) mod url;
 
 pub use crate::error::registry::Error;

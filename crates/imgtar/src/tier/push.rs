@@ -16,7 +16,7 @@ use crate::image::fetch::{self, Fetched, Source};
 use crate::image::signature::is_signed;
 use crate::progress::Progress;
 use crate::registry::push::push_whole;
-use crate::registry::upload::{self, Content};
+use crate::registry::push::upload::{self, Content};
 use crate::registry::{Client, Purpose};
 use crate::tally::Tally;
 use crate::tier::config::Config;

@@ -60,7 +60,7 @@ pub(crate) enum Kind {
 impl Running {
     fn send(&mut self, signal: Signal) -> bool {
         if self.kind == Kind::Step {
-            tree::find(self.pid, &mut self.below);
+            tree::halt(self.pid, &mut self.below);
         }
         // A parent before its children: a shell whose command ends goes on to the next one.
         let is_sent = kill_process(self.pid, signal).is_ok();
@@ -69,6 +69,10 @@ impl Running {
         // the same.
         let is_sent_below = |process: &&Process| signal != Signal::INT || !process.is_in_foreground();
         self.below.iter().filter(is_sent_below).for_each(|process| process.send(signal));
+        if self.kind == Kind::Step {
+            let _ = kill_process(self.pid, Signal::CONT);
+            self.below.iter().for_each(|process| process.send(Signal::CONT));
+        }
         is_sent
     }
 }

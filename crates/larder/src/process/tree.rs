@@ -4,8 +4,10 @@
 //! the line runs. It has no process group of its own: that would be one in the background of the
 //! terminal, where whatever asks for a password is stopped. So its processes are looked up.
 //!
-//! Limits: one whose parent has ended before they are looked up is not found, nor one that is
-//! started while they are; one that another user runs cannot be signalled.
+//! They are stopped first, so that none starts another unseen.
+//!
+//! Limits: one whose parent has ended before they are looked up is not found; one that another user
+//! runs cannot be signalled.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,6 +16,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
+/// So often is looked for what was started meanwhile.
+const LOOKS: usize = 100;
 /// How long it takes to look again.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -47,7 +51,7 @@ impl Process {
 }
 
 /// Adds the processes below one to those that were found before.
-pub(crate) fn find(root: Pid, found: &mut Vec<Process>) {
+fn find(root: Pid, found: &mut Vec<Process>) {
     let mut children: BTreeMap<i32, Vec<Process>> = BTreeMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
@@ -64,6 +68,25 @@ pub(crate) fn find(root: Pid, found: &mut Vec<Process>) {
                 found.push(process);
             }
         }
+    }
+}
+
+/// Stops a process and all below it, and adds these to those that were found before: nothing below
+/// it starts another any more, until they are told to [go on](Signal::CONT).
+pub(crate) fn halt(root: Pid, found: &mut Vec<Process>) {
+    // One that ends meanwhile is no matter.
+    let _ = kill_process(root, Signal::STOP);
+    let mut halted = 0;
+    for _ in 0..LOOKS {
+        find(root, found);
+        let coming = found.get(halted..).unwrap_or_default();
+        if coming.is_empty() {
+            return;
+        }
+        for process in coming {
+            process.send(Signal::STOP);
+        }
+        halted = found.len();
     }
 }
 
@@ -95,6 +118,8 @@ struct Stat {
     foreground: Option<i32>,
     begun: u64,
     has_ended: bool,
+    #[cfg(test)]
+    is_stopped: bool,
 }
 
 /// Source: proc(5), `/proc/pid/stat`; the name in it may hold anything, also brackets.
@@ -107,6 +132,8 @@ fn parse(text: &str) -> Option<Stat> {
     let fields: Vec<_> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     Some(Stat {
         has_ended: matches!(*fields.first()?, "Z" | "X"),
+        #[cfg(test)]
+        is_stopped: *fields.first()? == "T",
         parent: fields.get(1)?.parse().ok()?,
         group: fields.get(2)?.parse().ok()?,
         terminal: fields.get(4)?.parse().ok()?,
@@ -146,5 +173,29 @@ mod tests {
         outwait(&found, Duration::from_secs(600), || true);
         assert!(!found.iter().any(Process::lives));
         assert!(shell.wait().expect("sh").success(), "the shell itself was not ended");
+    }
+
+    #[test]
+    fn what_is_halted_starts_nothing_until_it_may_go_on() {
+        let mut shell = Command::new("sh");
+        shell.args([
+            "-c",
+            "sh -c 'n=0; while [ $n -lt 2000 ]; do sleep 600 & n=$((n + 1)); echo; done; wait'; :",
+        ]);
+        let mut shell = shell.stdout(Stdio::piped()).spawn().expect("sh");
+        shell.stdout.as_mut().expect("a pipe").read_exact(&mut [0; 5]).expect("some have started");
+        let (root, mut found) = (Pid::from_child(&shell), Vec::new());
+        halt(root, &mut found);
+        let is_stopped = |pid| stat(pid).is_some_and(|stat| stat.is_stopped);
+        larder_tests::until("all are stopped", || {
+            is_stopped(root) && found.iter().all(|process| is_stopped(process.pid))
+        });
+        let halted = found.len();
+        assert!(halted > 5, "a shell and what it has started: {halted}");
+        find(root, &mut found);
+        assert_eq!(found.len(), halted, "none was started since");
+        shell.kill().expect("it runs");
+        outwait(&found, Duration::from_secs(600), || true);
+        shell.wait().expect("it has ended");
     }
 }

@@ -15,7 +15,7 @@ use storekit::Digest;
 
 use crate::ecosystem::table::fetchable;
 use crate::ecosystem::{Asked, BadIndex, Class, Package};
-use crate::rules::hop;
+use crate::rules::fields::hop;
 
 /// No question or answer about a batch is larger: 8 MiB. Clients ask for 100 objects at a time.
 pub(crate) const LARGEST_BATCH: usize = 8 << 20;

@@ -239,7 +239,7 @@ pub(crate) async fn commit(
 #[must_use]
 pub(crate) fn asking(headers: &HeaderMap) -> HeaderMap {
     let mut headers = headers.clone();
-    crate::rules::hop::strip(&mut headers);
+    crate::rules::fields::hop::strip(&mut headers);
     conditional::strip(&mut headers);
     for name in [http::header::HOST, CONTENT_LENGTH, http::header::EXPECT] {
         headers.remove(name);

@@ -112,7 +112,7 @@ pub struct Guards {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Namespace {
     pub(crate) pattern: Pattern,
-    /// What the mount or registry is called.
+    /// The mount or registry, in words.
     pub(crate) owner: String,
     /// Where that is.
     pub(crate) url: Uri,

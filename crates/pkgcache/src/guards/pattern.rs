@@ -85,6 +85,15 @@ impl Pattern {
         self.kind == kind && matches(self.name.as_bytes(), folded(kind, name).as_bytes())
     }
 
+    /// Whether whoever hears the name hears of one of these. Clients of Go look for a module at
+    /// each path above a package's: below a path is the path as well.
+    #[must_use]
+    pub(crate) fn tells_of(&self, kind: Ecosystem, name: &str) -> bool {
+        let above = self.name.strip_suffix("/*").filter(|_| self.kind == kind && kind == Ecosystem::Go);
+        let is_above = |above: &str| matches(above.as_bytes(), folded(kind, name).as_bytes());
+        self.has_name(kind, name) || above.is_some_and(is_above)
+    }
+
     /// Whether this version of the package is. Where none is known, a pattern with a version says
     /// no.
     #[must_use]
@@ -182,6 +191,21 @@ mod tests {
         let has = |(name, version): &(&str, Option<&str>)| pattern.has(pattern.kind, name, *version);
         assert!(yes.iter().all(has), "{pattern} {yes:?}");
         assert!(!no.iter().any(has), "{pattern} {no:?}");
+    }
+
+    #[test]
+    fn a_path_of_go_tells_of_what_is_below_it() {
+        let tells = |pattern: &str, name| {
+            let pattern: Pattern = pattern.parse().unwrap();
+            pattern.tells_of(pattern.kind, name)
+        };
+        for name in ["corp.example/lib", "corp.example/a/b", "Corp.example"] {
+            assert!(tells("go:corp.example/*", name), "{name}");
+        }
+        for name in ["corp.example.org", "corp.exampl", "other.example/corp.example"] {
+            assert!(!tells("go:corp.example/*", name), "{name}");
+        }
+        assert!(tells("npm:@acme/*", "@acme/core") && !tells("npm:@acme/*", "@acme"));
     }
 
     #[test]

@@ -31,7 +31,7 @@ use crate::response::body::{Body, Source};
 use crate::response::reply::{Question, reply};
 use crate::response::stored_head::Answer;
 use crate::rules::age::Times;
-use crate::rules::cache_status::{CACHE_STATUS, CacheStatus};
+use crate::rules::fields::cache_status::{CACHE_STATUS, CacheStatus};
 use crate::store::positioned::Positioned;
 use crate::store::{FoundBody, Shelved};
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use http::uri::PathAndQuery;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Uri};
 use tokio::task::spawn_blocking;
 
 use crate::cache::{self, Cache};
@@ -49,8 +49,9 @@ fn by_name(cache: &Cache, guards: &Guards, kind: Ecosystem, asked: &Asked) -> Op
         let subject = Subject { kind, name, version: package.version.as_deref() };
         return guards.by_name(subject, advisories.as_deref());
     }
-    // A file whose name does not say its package is on no list.
-    let is_file = matches!(asked.class, Class::Artifact | Class::PinnedByName);
+    // A file whose name does not say its package is on no list. Of Go's, what has no name is the
+    // checksum database's.
+    let is_file = matches!(asked.class, Class::Artifact | Class::PinnedByName) && kind != Ecosystem::Go;
     let subject = Subject { kind, name: "", version: None };
     guards.by_name(subject, None).filter(|refusal| is_file && refusal.guard == Guard::Allow)
 }
@@ -66,13 +67,23 @@ fn of_namespaces(guards: &Guards, lookup: &Lookup, asked: &Asked) -> Option<Refu
     }
     let mut others = others.filter(|space| space.pattern.kind() == target.kind);
     if let Some(name) = &asked.package.name {
-        let found = others.find(|space| space.pattern.has_name(target.kind, name))?;
+        let found = others.find(|space| space.pattern.tells_of(target.kind, name))?;
         return Some(of_namespace(found, name));
     }
     // What such a request brings may have any name in it: so does npm's audit.
     let reads = matches!(lookup.method, Method::GET | Method::HEAD);
     let found = others.find(|space| !reads || space.pattern.is_in(text))?;
     Some(of_namespace(found, if reads { target.url.path() } else { "what the request brings" }))
+}
+
+/// Whether the name is one of another upstream's than the server at this address, which has to be
+/// asked about it: so is a checksum database about the modules of a mount.
+#[must_use]
+pub(crate) fn kept_from(lookup: &Lookup, server: &Uri, name: &str) -> Option<Refusal> {
+    let kind = lookup.target.kind;
+    let mut spaces = lookup.config.guards.as_deref()?.namespaces.iter();
+    let found = spaces.find(|it| it.pattern.tells_of(kind, name) && !is_same_origin(&it.url, server))?;
+    Some(of_namespace(found, name))
 }
 
 fn is_owner(space: &Namespace, target: &Target) -> bool {
@@ -87,13 +98,13 @@ fn of_namespace(space: &Namespace, of: &str) -> Refusal {
     let (pattern, owner) = (&space.pattern, storekit::printable(&space.owner));
     let of = storekit::printable(of);
     let text = format!(
-        "refused by the guard `namespace`: {of}: `{pattern}` belongs to `{owner}`, and no other upstream is asked for it"
+        "refused by the guard `namespace`: {of}: `{pattern}` belongs to {owner}, and no other upstream is asked for it"
     );
     Refusal { guard: Guard::Namespace, text }
 }
 
 /// The answer, counted.
-fn refused(cache: &Cache, refusal: Refusal) -> Plan {
+pub(crate) fn refused(cache: &Cache, refusal: Refusal) -> Plan {
     if let Some(count) = cache.counts.guards.get(refusal.guard as usize) {
         add(count, 1);
     }

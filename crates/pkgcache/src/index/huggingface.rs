@@ -30,7 +30,7 @@ use crate::response::location;
 use crate::response::reply::{Question, own, reply};
 use crate::response::stored_head::Answer;
 use crate::rules::age::Times;
-use crate::rules::cache_status::{CacheStatus, Forward};
+use crate::rules::fields::cache_status::{CacheStatus, Forward};
 use crate::rules::invalidate::{is_same_origin, resolve};
 use crate::store::Shelved;
 use crate::upstream::SendError;

@@ -25,8 +25,8 @@ use crate::proxy::forward::refused;
 use crate::proxy::lookup::Lookup;
 use crate::response::body::Body;
 use crate::response::reply::own;
-use crate::rules::cache_status::{CacheStatus, Forward};
-use crate::rules::hop;
+use crate::rules::fields::cache_status::{CacheStatus, Forward};
+use crate::rules::fields::hop;
 use crate::upstream::{Outgoing, SendError};
 
 /// The field that brings a ticket.

@@ -13,7 +13,7 @@ use crate::index::document::{self, Document};
 use crate::index::ruled::{Plan, whole};
 use crate::proxy::lookup::{Lookup, NOT_STORED};
 use crate::response::reply::own;
-use crate::rules::cache_status::CacheStatus;
+use crate::rules::fields::cache_status::CacheStatus;
 
 /// What the index says of the file of this name: as it is stored, whatever its age; where that does
 /// not name the file, as it is now.

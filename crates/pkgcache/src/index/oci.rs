@@ -23,7 +23,7 @@ use crate::observe::meter;
 use crate::proxy::lookup::{Lookup, NOT_STORED};
 use crate::response::reply::own;
 use crate::response::stored_head::Answer;
-use crate::rules::cache_status::CacheStatus;
+use crate::rules::fields::cache_status::CacheStatus;
 use crate::store::{FoundBody, Shelved};
 
 const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");

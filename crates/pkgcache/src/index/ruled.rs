@@ -16,7 +16,7 @@ use crate::observe::meter;
 use crate::proxy::lookup::Lookup;
 use crate::response::body::Body;
 use crate::response::reply::own;
-use crate::rules::cache_status::{CacheStatus, mark};
+use crate::rules::fields::cache_status::{CacheStatus, mark};
 
 /// What becomes of a request.
 pub(crate) enum Plan {

@@ -20,10 +20,11 @@ use crate::response::body::Body;
 use crate::response::reply::own;
 use crate::response::stored_head::Answer;
 use crate::rules::age::Times;
-use crate::rules::cache_status::{CacheStatus, Forward};
+use crate::rules::fields::cache_status::{CacheStatus, Forward};
+use crate::rules::fields::hop;
+use crate::rules::invalidate;
 use crate::rules::merge::take_cookies;
 use crate::rules::reuse::{self, Failure};
-use crate::rules::{hop, invalidate};
 use crate::upstream::upload::Upload;
 use crate::upstream::{Route, SendError};
 

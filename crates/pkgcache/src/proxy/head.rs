@@ -17,7 +17,7 @@ use crate::response::body::{Body, Source};
 use crate::response::reply::{own, reply};
 use crate::response::stored_head::Answer;
 use crate::rules::age::Times;
-use crate::rules::cache_status::{CacheStatus, Forward};
+use crate::rules::fields::cache_status::{CacheStatus, Forward};
 use crate::rules::merge::take_cookies;
 use crate::rules::reuse::Failure;
 

@@ -13,7 +13,7 @@ use crate::response::body::Body;
 use crate::response::flight::Trouble;
 use crate::response::reply::own;
 use crate::response::stored_head::Answer;
-use crate::rules::cache_status::{CacheStatus, Forward};
+use crate::rules::fields::cache_status::{CacheStatus, Forward};
 use crate::rules::reuse::{self, Failure};
 use crate::store::Shelved;
 

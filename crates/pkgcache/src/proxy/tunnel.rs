@@ -210,7 +210,7 @@ mod tests {
     use super::*;
     use storekit::Digest;
 
-    use crate::rules::tests::headers;
+    use crate::rules::fields::tests::headers;
 
     #[test]
     fn the_token_comes_in_three_ways_and_goes_no_further() {

@@ -22,7 +22,7 @@ use crate::config::remote::RemoteConfig;
 use crate::config::{Config, Limits};
 use crate::outside::Outside;
 use crate::remote::lock;
-use crate::rules::date;
+use crate::rules::fields::date;
 use crate::upstream::breaker::{Breaker, Held, Need, Pass, Verdict};
 use crate::upstream::{Outgoing, Route, SendError, Upstreams};
 

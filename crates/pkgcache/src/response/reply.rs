@@ -15,8 +15,8 @@ use hyper::ext::ReasonPhrase;
 
 use crate::response::body::{Body, Piece, Source};
 use crate::response::stored_head::Answer;
-use crate::rules::cache_status::{CACHE_STATUS, CacheStatus, UPSTREAM_FAILED};
 use crate::rules::conditional;
+use crate::rules::fields::cache_status::{CACHE_STATUS, CacheStatus, UPSTREAM_FAILED};
 use crate::rules::range::{Asking, Cut, content_range};
 
 /// What a client asks of a response.
@@ -239,7 +239,7 @@ pub(crate) fn for_yarn_classic(response: Response<Body>, reason: &str) -> Respon
 mod tests {
     use super::*;
     use crate::rules::age::Times;
-    use crate::rules::tests::headers;
+    use crate::rules::fields::tests::headers;
     use http_body_util::BodyExt;
     use std::io::Write;
     use std::sync::Arc;

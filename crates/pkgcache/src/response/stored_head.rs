@@ -45,7 +45,7 @@ impl Answer {
         let mut headers = merge::stored_fields(headers, &policy);
         if !headers.contains_key(http::header::DATE) {
             // The recipient of a response without one adds it (RFC 9110, 6.6.1).
-            headers.extend(field("date", &crate::rules::date::format(times.received)));
+            headers.extend(field("date", &crate::rules::fields::date::format(times.received)));
         }
         let vary = vary::names(&headers).unwrap_or_default();
         let selecting = vary::selecting(&vary, request);
@@ -164,7 +164,7 @@ fn field(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::tests::headers;
+    use crate::rules::fields::tests::headers;
 
     #[test]
     fn an_answer_survives_its_file() {

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use http::header::{AGE, DATE};
 
-use super::{date, directives, joined, members};
+use super::fields::{date, directives, joined, members};
 
 /// When a response was asked for and when its head came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ fn announced(headers: &HeaderMap) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::tests::headers;
+    use crate::rules::fields::tests::headers;
 
     #[track_caller]
     fn check(text: &str, expected: i64) {

@@ -7,7 +7,7 @@ use http::header::{DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_
 use http::{HeaderMap, HeaderValue};
 
 use super::age::{self, Times};
-use super::date;
+use super::fields::date;
 
 /// Whether the request has a condition that this cache can answer.
 #[must_use]
@@ -130,7 +130,7 @@ pub(crate) fn speaks_of(not_modified: &HeaderMap, stored: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::tests::headers;
+    use crate::rules::fields::tests::headers;
 
     const TIMES: Times = Times { requested: 0, received: 784_111_777 };
 

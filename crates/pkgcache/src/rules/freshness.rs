@@ -4,7 +4,7 @@ use http::header::{EXPIRES, LAST_MODIFIED};
 use http::{HeaderMap, StatusCode};
 
 use super::age::{self, Times};
-use super::date;
+use super::fields::date;
 use super::policy::Policy;
 
 /// A guess never lasts longer than this: a day.
@@ -42,7 +42,7 @@ pub(crate) fn is_guessable(status: StatusCode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::tests::headers;
+    use crate::rules::fields::tests::headers;
 
     const DATE: &str = "date: Sun, 06 Nov 1994 08:49:37 GMT\n";
     const TIMES: Times = Times { requested: 784_111_777, received: 784_111_777 };

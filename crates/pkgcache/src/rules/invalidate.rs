@@ -90,7 +90,7 @@ fn without_dots(path_and_query: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::tests::headers;
+    use crate::rules::fields::tests::headers;
 
     #[track_caller]
     fn resolves(reference: &str, expected: &str) {

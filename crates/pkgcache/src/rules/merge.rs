@@ -4,7 +4,7 @@
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderName, SET_COOKIE};
 
-use super::hop;
+use super::fields::hop;
 use super::policy::Policy;
 
 /// The stored fields, with those of a 304 (or of the answer to a HEAD) in their place. What
@@ -57,7 +57,7 @@ pub(crate) fn take_cookies(headers: &mut HeaderMap) -> HeaderMap {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::tests::headers;
+    use crate::rules::fields::tests::headers;
 
     #[test]
     fn new_values_take_the_place_of_old_ones() {

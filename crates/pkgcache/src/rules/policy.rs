@@ -5,9 +5,9 @@
 
 use http::HeaderMap;
 
-use super::directives::{self, Directive};
-use super::structured::{self, Item};
-use super::{joined, members};
+use super::fields::directives::{self, Directive};
+use super::fields::structured::{self, Item};
+use super::fields::{joined, members};
 
 /// The name of the field that is for this cache alone.
 const TARGETED: &str = "cdn-cache-control";
@@ -122,8 +122,8 @@ fn targeted(text: &str) -> Option<Vec<Directive>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::directives::FOR_EVER;
-    use crate::rules::tests::headers;
+    use crate::rules::fields::directives::FOR_EVER;
+    use crate::rules::fields::tests::headers;
 
     #[track_caller]
     fn check(text: &str, expected: &Policy) {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::members;
+use super::fields::members;
 
 /// A request for more ranges than this is answered with the whole. So many are asked for at once by
 /// clients that fetch the parts of an index that are new to them (zchunk).

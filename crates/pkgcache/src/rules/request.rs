@@ -3,8 +3,8 @@
 use http::HeaderMap;
 use http::header::{CACHE_CONTROL, IF_MATCH, IF_UNMODIFIED_SINCE};
 
-use super::directives::{self, FOR_EVER};
-use super::joined;
+use super::fields::directives::{self, FOR_EVER};
+use super::fields::joined;
 
 /// A request's directives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub(crate) fn is_for_the_server(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::tests::headers;
+    use crate::rules::fields::tests::headers;
 
     #[test]
     fn wishes_are_understood() {

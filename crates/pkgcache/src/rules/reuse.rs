@@ -71,7 +71,7 @@ pub(crate) fn may_stand_in(policy: &Policy, lifetime: i64, age: i64, failure: Fa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::tests::headers;
+    use crate::rules::fields::tests::headers;
 
     #[track_caller]
     fn check(response: &str, request: &str, age: i64, expected: Reuse) {

@@ -62,7 +62,7 @@ fn is_understood(status: StatusCode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::tests::headers;
+    use crate::rules::fields::tests::headers;
 
     #[track_caller]
     fn check(request: &str, status: u16, response: &str, expected: bool) {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use http::HeaderMap;
 use http::header::{CONTENT_LANGUAGE, VARY};
 
-use super::{joined, members};
+use super::fields::{joined, members};
 
 /// The names in `Vary`, in lower case, sorted; `None` where it says `*`, which no other request
 /// matches.
@@ -74,7 +74,7 @@ fn weighted(member: &str) -> Option<(&str, f32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::tests::headers;
+    use crate::rules::fields::tests::headers;
 
     #[track_caller]
     fn check(response: &str, first: &str, second: &str, expected: bool) {

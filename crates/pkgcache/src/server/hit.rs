@@ -19,7 +19,7 @@ use crate::ecosystem::ruling::Ruling;
 use crate::index;
 use crate::response::body::{Body, Source};
 use crate::response::reply::{Question, reply};
-use crate::rules::cache_status::CacheStatus;
+use crate::rules::fields::cache_status::CacheStatus;
 use crate::rules::request::Wishes;
 use crate::rules::reuse::{self, Reuse};
 use crate::server::pages::is_own;

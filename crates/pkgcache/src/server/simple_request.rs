@@ -6,7 +6,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::rules::hop;
+use crate::rules::fields::hop;
 
 /// Fields that mean something to the rules of caching, to the connection, or to the question which
 /// clients may connect.
@@ -123,7 +123,7 @@ mod tests {
         let head = head("GET /a?b HTTP/1.1", fields);
         let plain = SimpleRequest::read(&head).unwrap();
         assert_eq!((plain.head_only, plain.target), (false, "/a?b"));
-        let expected = crate::rules::tests::headers("host: a\nuser-agent: x\naccept: a/b\naccept: c");
+        let expected = crate::rules::fields::tests::headers("host: a\nuser-agent: x\naccept: a/b\naccept: c");
         assert_eq!(plain.headers().unwrap(), expected);
         let head = b"HEAD http://a/ HTTP/1.1\r\nHost: a\r\n\r\n";
         assert_eq!(SimpleRequest::read(head).map(|it| (it.head_only, it.target)), Some((true, "http://a/")));

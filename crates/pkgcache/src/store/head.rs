@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::ecosystem::ruling::Freshness;
-use crate::rules::cache_status::CacheStatus;
+use crate::rules::fields::cache_status::CacheStatus;
 
 /// It is the same for a second, and for all addresses for which the same holds.
 #[derive(Debug)]

@@ -34,7 +34,8 @@ use tokio::time::timeout;
 use crate::config::Limits;
 use crate::error::chain;
 use crate::outside::Outside;
-use crate::rules::{date, reuse};
+use crate::rules::fields::date;
+use crate::rules::reuse;
 use crate::upstream::breaker::{Breaker, Held, Need, Verdict};
 use crate::upstream::opening::{End, Openings, Turn};
 use crate::upstream::upload::Upload;
@@ -509,7 +510,7 @@ fn for_two(mut request: Request<Outgoing>) -> Request<Outgoing> {
 /// An interim response as it goes over the wire.
 fn interim_text(status: u16, headers: &http::HeaderMap) -> Vec<u8> {
     let mut headers = headers.clone();
-    crate::rules::hop::strip(&mut headers);
+    crate::rules::fields::hop::strip(&mut headers);
     let reason = http::StatusCode::from_u16(status).ok().and_then(|it| it.canonical_reason());
     let mut text = format!("HTTP/1.1 {status} {}\r\n", reason.unwrap_or_default()).into_bytes();
     for (name, value) in &headers {

@@ -13,7 +13,7 @@ use storekit::{Checksum, printable};
 use tokio::net::TcpStream;
 
 use super::{Failure, Progress};
-use crate::rules::cache_status::CACHE_STATUS;
+use crate::rules::fields::cache_status::CACHE_STATUS;
 
 /// No index is larger: 256 MiB.
 const LARGEST: usize = 256 << 20;

@@ -9,7 +9,7 @@
 
 use std::net::Ipv6Addr;
 
-use crate::rules::directives::is_token;
+use crate::rules::fields::directives::is_token;
 
 /// What is allowed to be how large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

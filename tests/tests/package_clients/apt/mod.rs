@@ -73,6 +73,28 @@ fn everything_works_when_the_upstream_is_cut_off() {
 }
 
 #[test]
+fn what_a_guard_refuses_is_not_installed_and_the_client_shows_why() {
+    ways(|repository, door| {
+        for (guards, words) in [
+            ("block = [\"apt:hello\"]\n", "refused by the guard `block`: apt hello"),
+            ("allow = [\"apt:oth*\"]\n", "refused by the guard `allow`: apt hello"),
+            ("cooldown = { apt = \"2d\" }\ncooldown-except = [\"apt:other\"]\n", "by the guard `cooldown`"),
+        ] {
+            let cache = repository.checked(&format!("[pkgcache.guards]\n{guards}"));
+            let client = repository.client(&cache, door, "guarded");
+            client.update().ok();
+            client.install("other").ok();
+            let refused = client.install("hello").fails();
+            assert!(refused.to_string().contains(words), "{guards}: {refused}");
+            cache.stop();
+            let log = std::fs::read_to_string(repository.session.path("access.log")).unwrap();
+            assert!(log.contains(words), "{guards}: {log}");
+            assert!(!stored(repository.session).iter().any(|url| url.contains("hello")), "{guards}");
+        }
+    });
+}
+
+#[test]
 fn a_damaged_package_is_refused_and_not_kept() {
     ways(|repository, door| {
         let deb = repository.deb("hello");

@@ -82,6 +82,27 @@ fn everything_works_when_the_upstream_is_cut_off() {
 }
 
 #[test]
+fn what_a_guard_refuses_is_not_installed_and_the_log_says_why() {
+    ways(|repository, door| {
+        for (guards, words) in [
+            ("block = [\"dnf:hello\"]\n", "refused by the guard `block`: dnf hello"),
+            ("allow = [\"dnf:oth*\"]\n", "refused by the guard `allow`: dnf hello"),
+            ("cooldown = { dnf = \"2d\" }\ncooldown-except = [\"dnf:other\"]\n", "by the guard `cooldown`"),
+        ] {
+            let cache = repository.checked(&format!("[pkgcache.guards]\n{guards}"));
+            let client = repository.client(&cache, door, "guarded");
+            client.update().ok();
+            client.install("other").ok();
+            client.install("hello").fails();
+            cache.stop();
+            let log = std::fs::read_to_string(repository.session.path("access.log")).unwrap();
+            assert!(log.contains(words), "{guards}: {log}");
+            assert!(!stored(repository.session).iter().any(|url| url.contains("hello")), "{guards}");
+        }
+    });
+}
+
+#[test]
 fn a_damaged_package_is_refused_and_not_kept() {
     ways(|repository, door| {
         let rpm = repository.rpm("hello");

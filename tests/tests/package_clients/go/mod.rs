@@ -1,5 +1,6 @@
 //! The real `go`, through a mount and through the proxy.
 
+mod guards;
 mod upstream;
 
 use larder_tests::http::{Answer, Fault};

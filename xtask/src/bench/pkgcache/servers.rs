@@ -14,7 +14,7 @@ use super::origin::SMALL;
 use larder::process::background::Background;
 use larder::process::command::Cmd;
 use larder::process::runner::RunError;
-use larder_tests::rclone::{ACCESS_KEY, SECRET_KEY};
+use larder_tests::others::rclone::{ACCESS_KEY, SECRET_KEY};
 
 /// The name under which an upstream is mirrored as a registry.
 pub(super) const REGISTRY: &str = "registry.example";

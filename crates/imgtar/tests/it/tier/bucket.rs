@@ -4,7 +4,7 @@ use std::fs::{File, FileTimes};
 use std::time::{Duration, SystemTime};
 
 use camino::Utf8PathBuf;
-use larder_tests::rclone::{ACCESS_KEY, SECRET_KEY};
+use larder_tests::others::rclone::{ACCESS_KEY, SECRET_KEY};
 use larder_tests::{Part, Ran, Rclone, have, sh, until};
 
 use super::scene::{INPUTS, Scene, blob_files, flip, noted, number, saved, saved_another};

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use camino::Utf8PathBuf;
-use larder_tests::rclone::{ACCESS_KEY, SECRET_KEY};
+use larder_tests::others::rclone::{ACCESS_KEY, SECRET_KEY};
 use larder_tests::{DockerRegistry, Part, Ran, Rclone, Session as Shell, have};
 use serde_json::Value;
 

@@ -135,17 +135,18 @@ fn namespace(
     if pattern.has_version() {
         return Err(wrong("a namespace is of names, in all their versions"));
     }
-    let mounts =
-        upstreams.iter().filter(|it| it.name == owner.trim_matches('/')).map(|it| (it.kind, &it.url));
-    let named = registries.iter().filter(|it| it.name == owner).map(|it| (it.kind(), &it.url));
+    let mounts = upstreams.iter().filter(|it| it.name == owner.trim_matches('/'));
+    let mounts = mounts.map(|it| (it.kind, &it.url, format!("the mount `/{}/`", it.name)));
+    let named = registries.iter().filter(|it| it.name == owner);
+    let named = named.map(|it| (it.kind(), &it.url, format!("the registry `{}`", it.name)));
     let mut found = mounts.chain(named).peekable();
     if found.peek().is_none() {
         return Err(wrong("no mount and no registry has that name"));
     }
-    let (_, url) = found
-        .find(|(kind, _)| *kind == pattern.kind())
+    let (_, url, owner) = found
+        .find(|(kind, ..)| *kind == pattern.kind())
         .ok_or_else(|| wrong("that one is for another kind of client"))?;
-    Ok(Namespace { pattern: pattern.clone(), owner: owner.to_owned(), url: url.clone() })
+    Ok(Namespace { pattern: pattern.clone(), owner, url: url.clone() })
 }
 
 /// One value for some kinds, or values by kind.

@@ -6,7 +6,7 @@ use storekit::Checksum;
 
 use super::*;
 use crate::ecosystem::base::Base;
-use crate::rules::tests::headers;
+use crate::rules::fields::tests::headers;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 

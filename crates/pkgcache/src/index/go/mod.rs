@@ -92,6 +92,9 @@ async fn file(cache: &Arc<Cache>, lookup: Lookup, is_mod: bool) -> Plan {
     if !database.may_know(&module) {
         return pinned(lookup, "`no-sumdb` keeps its module from the checksum database");
     }
+    if guarded::kept_from(&lookup, &database.url, &module).is_some() {
+        return pinned(lookup, "the guard `namespace` keeps its module from the checksum database");
+    }
     let record = sumdb::proven(cache, &lookup, &database, (&module, &version)).await;
     match record.and_then(|record| record.sum(&module, &version, is_mod)) {
         Some(sum) => {

@@ -13,7 +13,9 @@ use crate::config::target::normal;
 use crate::ecosystem::BadIndex;
 use crate::ecosystem::go::sumdb::{LARGEST, Record, Sumdb};
 use crate::ecosystem::go::tiles::{FULL, Hash, Place, Tree, root_of};
+use crate::guards::Refusal;
 use crate::index::document::{self, Document};
+use crate::index::guarded;
 use crate::index::ruled::{Known, Plan, ruled, whole};
 use crate::known::sumdbs::Edge;
 use crate::proxy::lookup::Lookup;
@@ -35,6 +37,10 @@ pub(super) async fn latest(cache: &Arc<Cache>, lookup: Lookup, database: &Arc<Su
 pub(super) async fn lookup(cache: &Arc<Cache>, lookup: Lookup, database: &Arc<Sumdb>) -> Plan {
     let package = lookup.package.clone();
     let (Some(module), Some(version)) = (package.name, package.version) else { return elsewhere() };
+    if let Some(refusal) = guarded::kept_from(&lookup, &database.url, &module) {
+        let text = format!("{}; GONOSUMDB or GOPRIVATE has to name it", refusal.text);
+        return guarded::refused(cache, Refusal { text, ..refusal });
+    }
     let path = Sumdb::lookup(&module, &version);
     let Some(lookup) = at(lookup, database, &path, FIXED) else { return elsewhere() };
     let good = record(cache, &whole(&lookup), database).await;

@@ -14,7 +14,7 @@ use crate::response::body::{Body, End, Source};
 use crate::response::flight::{Flight, Growing, Stage};
 use crate::response::reply::reply;
 use crate::response::stored_head::Answer;
-use crate::rules::cache_status::{CacheStatus, Forward};
+use crate::rules::fields::cache_status::{CacheStatus, Forward};
 use crate::rules::request::Wishes;
 use crate::rules::reuse::Reuse;
 use crate::rules::vary;

@@ -51,7 +51,11 @@ fn an_internal_name_is_asked_of_its_own_upstream_alone_whichever_way_it_comes() 
     // An audit brings the names of all packages.
     let audit = proxy.ask("POST", "/npm/-/npm/v1/security/advisories/bulk", "content-length: 0");
     refused(&audit, "namespace", "what the request brings");
-    refused(&proxy.ask("PUT", "/npm/@acme%2fcore", "content-length: 0"), "namespace", "`own`");
+    refused(
+        &proxy.ask("PUT", "/npm/@acme%2fcore", "content-length: 0"),
+        "namespace",
+        "belongs to the mount `/own/`",
+    );
     assert_eq!(public.requests(), 0, "{:?}", public.log());
 
     proxy.get("/npm/other/-/other-1.0.0.tgz").is(200, "stored", "other 1.0.0");

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use larder_tests::http::Origin;
-use larder_tests::rclone::{ACCESS_KEY, SECRET_KEY};
+use larder_tests::others::rclone::{ACCESS_KEY, SECRET_KEY};
 
 use crate::support::{Proxy, answer, session};
 

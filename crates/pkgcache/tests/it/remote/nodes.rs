@@ -150,8 +150,8 @@ fn a_node_that_only_reads_writes_nothing_and_private_answers_stay_where_they_are
     reads.kill();
     assert!(!store.object("packages").exists());
 
-    let private = session().env("AWS_ACCESS_KEY_ID", larder_tests::rclone::ACCESS_KEY);
-    let private = private.env("AWS_SECRET_ACCESS_KEY", larder_tests::rclone::SECRET_KEY).file(
+    let private = session().env("AWS_ACCESS_KEY_ID", larder_tests::others::rclone::ACCESS_KEY);
+    let private = private.env("AWS_SECRET_ACCESS_KEY", larder_tests::others::rclone::SECRET_KEY).file(
         "larder.toml",
         &format!(
             "[pkgcache]\nremote = \"{}\"\n[pkgcache.upstream]\n\"/\" = {{ url = \"{}\", keep-private = true }}\n",

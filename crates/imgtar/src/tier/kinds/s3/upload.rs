@@ -11,9 +11,9 @@ use toolkit::bucket;
 
 use crate::error::Result;
 use crate::progress::Progress;
+use crate::registry::push::upload::Content;
 use crate::registry::retry::{Failure, retrying};
 use crate::registry::transport::RequestBody;
-use crate::registry::upload::Content;
 use crate::tier::kinds::s3::client::{Bucket, path_of};
 
 /// A blob up to this size is one request; a part has at least this size.

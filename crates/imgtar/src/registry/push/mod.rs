@@ -10,16 +10,16 @@
 //!
 //! Limit: an attestation in an index that is written anew speaks of the manifest as it was stored.
 
+mod recode;
+pub(crate) mod upload;
+
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 use storekit::oci::Links;
 use storekit::{Blobs, Descriptor, Digest, Key, Store};
 
-use super::client::{Client, Purpose};
-use super::memory::{Made, Memory};
-use super::upload::Content;
-use super::{Config, Error, Tally, recode, upload};
+use self::upload::Content;
 use crate::error::Result;
 use crate::error::registry::tame;
 use crate::format::compression::Form;
@@ -28,6 +28,9 @@ use crate::image::Stored;
 use crate::image::fetch::Document;
 use crate::parallel;
 use crate::progress::Progress;
+use crate::registry::client::{Client, Purpose};
+use crate::registry::memory::{Made, Memory};
+use crate::registry::{Config, Error, Tally};
 use storekit::Reference;
 
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";

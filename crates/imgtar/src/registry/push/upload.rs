@@ -12,15 +12,15 @@ use camino::Utf8PathBuf;
 use storekit::{Blobs, Descriptor, Digest, VerifiedReader};
 use ureq::http::Method;
 
-use super::auth::Scope;
-use super::client::Client;
-use super::pieces::is_refusal;
-use super::retry::{Failure, Tries, retrying};
-use super::transport::{Answer, Request, RequestBody};
-use super::url::Url;
-use super::{Error, Tally, download};
 use crate::error::Result;
 use crate::progress::Progress;
+use crate::registry::auth::Scope;
+use crate::registry::client::Client;
+use crate::registry::pieces::is_refusal;
+use crate::registry::retry::{Failure, Tries, retrying};
+use crate::registry::transport::{Answer, Request, RequestBody};
+use crate::registry::url::Url;
+use crate::registry::{Error, Tally, download};
 
 /// Blobs up to this size are sent in one request; of larger ones the registry is asked where to go
 /// on after a cut.

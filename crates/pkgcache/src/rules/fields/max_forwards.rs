@@ -24,7 +24,7 @@ pub(crate) fn goes_on(method: &Method, headers: &mut HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::tests::headers;
+    use crate::rules::fields::tests::headers;
 
     #[track_caller]
     fn check(method: &Method, before: &str, expected: Option<&str>) {

@@ -10,16 +10,16 @@ use std::thread;
 use storekit::{Blobs, Descriptor, Digest, Hasher};
 use ureq::http::Method;
 
-use super::client::Client;
-use super::pieces::is_refusal;
-use super::retry::{Failure, retrying};
-use super::transport::{Request, RequestBody};
 use super::upload;
-use super::url::Url;
 use crate::error::{Error, Result};
 use crate::format::compression::Form;
 use crate::layer::{self, ToChunks};
 use crate::progress::Progress;
+use crate::registry::client::Client;
+use crate::registry::pieces::is_refusal;
+use crate::registry::retry::{Failure, retrying};
+use crate::registry::transport::{Request, RequestBody};
+use crate::registry::url::Url;
 
 /// No larger piece of a layer is held in memory.
 const IN_MEMORY: u64 = 64 << 20;

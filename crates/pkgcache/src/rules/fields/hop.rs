@@ -31,7 +31,7 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::tests::headers;
+    use crate::rules::fields::tests::headers;
 
     #[test]
     fn what_belongs_to_the_connection_goes() {

@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::process::Command;
 
-use crate::quiet::QuietServer;
+use super::quiet::QuietServer;
 use crate::{http, parts};
 
 /// The one bucket.

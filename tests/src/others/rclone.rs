@@ -7,7 +7,7 @@ use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::quiet::QuietServer;
+use super::quiet::QuietServer;
 
 /// The account that may do everything.
 pub const ACCESS_KEY: &str = "LARDERTEST";

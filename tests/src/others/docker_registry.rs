@@ -5,7 +5,7 @@ use std::process::Command;
 
 use camino::Utf8Path;
 
-use crate::quiet::QuietServer;
+use super::quiet::QuietServer;
 
 /// A running docker-registry, killed when dropped.
 #[derive(Debug)]
