@@ -77,7 +77,8 @@ pub(super) fn read(hub: &Folder, at: &Utf8Path) -> io::Result<Found> {
         used: revision.used,
         refs: revision.refs.clone(),
         bytes: revision.bytes,
-        data: revision.data,
+        // What a killed run left has gone already: it waits for nothing.
+        data: if revision.is_going() { revision.bytes } else { revision.data },
         linked: 0,
         blobs: scan.blobs_of(revision),
         is_held: revision.hold.is_some(),

@@ -461,3 +461,19 @@ fn blobs_that_a_killed_run_left_aside_outlive_a_revision_of_the_same_name() {
     assert!(hub.has("models--a/blobs/s"));
     hub.is_sound();
 }
+
+#[test]
+fn what_a_killed_run_left_goes_for_the_size_too_whatever_it_shares() {
+    let hub = Hub::new(&[("a/1", &["x"]), ("a/2", &["x"]), ("a/3", &["x", "y"])]);
+    hub.write("models--a/refs/main", "3");
+    fs::create_dir(hub.path("models--a/.larder-going")).unwrap();
+    fs::rename(hub.path(ONE), hub.path("models--a/.larder-going/1")).unwrap();
+    let max_size = Some(storekit::WrittenSize { size: storekit::ByteSize(1), bare: false });
+    let folder = Folder { max_age: None, max_size, ..hub.folder() };
+    let going = choose(&folder, &hub.found(), Timestamp::now());
+    let paths: Vec<_> = going.iter().map(|it| it.path.as_str()).collect();
+    assert_eq!(paths, ["models--a/.larder-going/1"], "and none that frees nothing");
+    assert_eq!(hub.remove(&going, &|_| {}), [("1".to_owned(), None)]);
+    assert!(!hub.has("models--a/.larder-going") && hub.has("models--a/blobs/x"));
+    hub.is_sound();
+}
