@@ -12,6 +12,9 @@ const LEAST: Duration = Duration::from_secs(10);
 /// After a look, there is none for so many times as long as it took.
 const PEACE: u32 = 20;
 
+/// Whoever asks waits for a look that takes no longer; of a longer one the last is shown meanwhile.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// What was found at the last look.
 #[derive(Debug, Default)]
 pub(crate) struct Looks {
@@ -40,6 +43,11 @@ impl Look {
     pub(crate) fn is_good(&self) -> bool {
         self.ended.elapsed() < LEAST.max(self.took.saturating_mul(PEACE))
     }
+
+    /// Whether it is shown while another one goes on, for that is not waited for.
+    pub(crate) fn is_shown_meanwhile(&self) -> bool {
+        self.took > PATIENCE
+    }
 }
 
 impl Looks {
@@ -56,5 +64,30 @@ impl Looks {
     /// This is the last.
     pub(crate) fn keep(&self, look: Look) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(look);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_is_good_for_a_while_and_shown_meanwhile_if_it_was_slow() {
+        let stored = Stored {
+            time: jiff::Timestamp::UNIX_EPOCH,
+            ecosystems: Vec::new(),
+            indexes: Vec::new(),
+            unverified: 0,
+            unverified_urls: Vec::new(),
+        };
+        let seen = Arc::new(Seen { stored, days: Vec::new() });
+        let look = |ago: u64, took: u64| Look {
+            seen: Arc::clone(&seen),
+            ended: Instant::now().checked_sub(Duration::from_secs(ago)).expect("the machine runs so long"),
+            took: Duration::from_millis(took),
+        };
+        assert!(look(1, 10).is_good() && !look(11, 10).is_good());
+        assert!(look(30, 2_000).is_good() && !look(41, 2_000).is_good());
+        assert!(look(41, 2_000).is_shown_meanwhile() && !look(11, 900).is_shown_meanwhile());
     }
 }

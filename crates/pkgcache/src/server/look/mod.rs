@@ -25,7 +25,10 @@ use crate::status::{Client, FlightNow, MOST, OfEcosystem, Refused, Requests, Sta
 /// # Errors
 /// I/O errors in the store.
 pub(crate) async fn look(cache: &Arc<Cache>, headers: &HeaderMap) -> storekit::Result<Status> {
-    let seen = stored::seen(cache).await?;
+    let seen = match stored::meanwhile(cache) {
+        Some(seen) => seen,
+        None => stored::seen(cache).await?,
+    };
     let (config, counts) = (cache.config(), &cache.counts);
     let url = index::here(&config, headers);
     let flights = cache.flights.all();

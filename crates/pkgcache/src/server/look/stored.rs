@@ -30,6 +30,11 @@ pub(super) fn known(cache: &Arc<Cache>) -> Option<Arc<Seen>> {
     last.map(|it| it.seen)
 }
 
+/// What was seen at the last look, where another one takes long.
+pub(super) fn meanwhile(cache: &Arc<Cache>) -> Option<Arc<Seen>> {
+    cache.looks.last().filter(Look::is_shown_meanwhile).and_then(|_| known(cache))
+}
+
 /// What is stored, as it is or was not long ago.
 ///
 /// # Errors
