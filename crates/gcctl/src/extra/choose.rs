@@ -102,12 +102,16 @@ mod tests {
         Item { path, used, refs, bytes, data, linked: 0, blobs, is_held: false }
     }
 
+    fn of_size(size: Option<u64>) -> Folder {
+        let max_size = size.map(|size| WrittenSize { size: ByteSize(size), bare: false });
+        let (path, file) = ("/f".into(), "/larder.toml".into());
+        Folder { path, kind: ExtraKind::Hf, max_size, max_age: None, file }
+    }
+
     #[track_caller]
     fn goes(found: &Found, size: Option<u64>, hours: Option<u64>, expected: &[(&str, u64)]) {
-        let size = size.map(|size| WrittenSize { size: ByteSize(size), bare: false });
         let age = hours.map(|hours| Age(std::time::Duration::from_secs(hours * 3600)));
-        let (path, file) = ("/f".into(), "/larder.toml".into());
-        let folder = Folder { path, kind: ExtraKind::Hf, max_size: size, max_age: age, file };
+        let folder = Folder { max_age: age, ..of_size(size) };
         let going = choose(&folder, found, Timestamp::from_second(1_000_000).unwrap());
         assert_eq!(going.iter().map(|it| (it.path.as_str(), it.bytes)).collect::<Vec<_>>(), expected);
     }
@@ -173,5 +177,40 @@ mod tests {
         let found = Found { bytes: 10, items: vec![item("linked", 30, 0, &[])], ..Found::default() };
         goes(&found, Some(0), None, &[]);
         goes(&found, None, Some(1), &[("linked", 0)]);
+    }
+
+    #[test]
+    fn a_tighter_size_takes_a_superset_and_nothing_for_nothing() {
+        for seed in 1..200_u32 {
+            let mut state = seed;
+            let mut below = |bound: u32| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 16) % bound
+            };
+            let names = ["u", "v", "w", "x", "y"];
+            let items: Vec<_> = (0..6_u32)
+                .map(|place| {
+                    let blobs: Vec<_> =
+                        names.into_iter().filter(|_| below(2) == 0).map(|it| (it, 10)).collect();
+                    let refs = if below(4) == 0 { vec!["main".to_owned()] } else { Vec::new() };
+                    Item { refs, ..item(&place.to_string(), i64::from(below(50)), 1, &blobs) }
+                })
+                .collect();
+            let found = Found { bytes: 56, items, ..Found::default() };
+            let mut looser: Vec<Going> = Vec::new();
+            for most in (0..56).rev() {
+                let going = choose(&of_size(Some(most)), &found, Timestamp::from_second(1_000_000).unwrap());
+                assert!(going.starts_with(&looser), "{seed} {most}");
+                let stays = |path: &Utf8Path| going.iter().all(|it| it.path != path);
+                let is_needed = |blob: &Utf8Path| {
+                    let staying = found.items.iter().filter(|item| stays(&item.path));
+                    staying.flat_map(|item| &item.blobs).any(|(path, _)| path == blob)
+                };
+                for it in found.items.iter().filter(|item| !stays(&item.path)) {
+                    assert!(it.blobs.iter().any(|(blob, _)| !is_needed(blob)), "{seed} {most} {}", it.path);
+                }
+                looser = going;
+            }
+        }
     }
 }
