@@ -35,6 +35,7 @@ pub mod survey;
 pub mod sweep;
 pub mod tier;
 pub mod verify;
+mod waiting;
 
 pub use commands::Console;
 pub use error::{Error, Result};

@@ -143,6 +143,13 @@ fn the_least_often_used_goes_before_one_that_is_as_old() {
 }
 
 #[test]
+fn for_bytes_what_frees_nothing_stays_or_goes_with_what_needs_the_same() {
+    check(&["a 30 0 x:100", "b! 5 0 x:100", "c 10 0 x:100 c:10"], "size=110", "c", &[]);
+    check(&["a 30 0 x:100", "b! 5 0 x:100"], "size=100", "", &[Why::MaxSize]);
+    check(&["a 30 0 x:100", "b 20 0 x:100", "c 10 0 c:10"], "size=105", "a b", &[]);
+}
+
+#[test]
 fn ties_go_by_key() {
     check(&["b 10 0 x:1", "a 10 0 x:1", "c 10 0 x:1"], "images=1", "a b", &[]);
 }

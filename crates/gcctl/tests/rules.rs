@@ -47,8 +47,10 @@ fn digest(name: &str) -> Digest {
 }
 
 fn image(random: &mut Random, number: u64, snapshot: &mut Snapshot) -> Image {
-    let mut blobs = BTreeSet::from([format!("own{number}")]);
-    blobs.extend((0..random.below(4)).map(|_| format!("shared{}", random.below(8))));
+    let mut blobs: BTreeSet<_> = (0..random.below(4)).map(|_| format!("shared{}", random.below(8))).collect();
+    if !random.one_in(3) || blobs.is_empty() {
+        blobs.insert(format!("own{number}"));
+    }
     // No circles: what stands in one stands for itself until the circle is broken.
     let subject = random.one_in(6).then(|| digest(&format!("own{}", random.below(number + 1))));
     let blobs: Vec<_> = blobs.iter().map(|name| digest(name)).collect();
@@ -291,6 +293,20 @@ fn a_tighter_limit_removes_a_superset() {
             }
         }
     }
+}
+
+#[test]
+fn for_bytes_no_image_goes_that_frees_no_blob_with_the_others() {
+    for_each_store(|snapshot, kind, value| {
+        let plan = plan::decide(snapshot, &limit(kind, value));
+        let after = carried_out(snapshot, &plan);
+        let for_bytes = plan.images.iter().filter(|image| image.why.is_of_bytes());
+        for image in for_bytes.filter(|image| image.subject.is_none()) {
+            let before = snapshot.images.iter().find(|it| it.key == image.key).unwrap();
+            let is_freed = |digest: &Digest| !after.images.iter().any(|it| it.blobs.contains(digest));
+            assert!(before.blobs.iter().any(is_freed), "{kind} {value} {}", image.key);
+        }
+    });
 }
 
 #[test]

@@ -125,7 +125,7 @@ impl From<bool> for Force {
 /// # Errors
 /// A text that is not a plan.
 pub fn read_plan(input: &mut dyn BufRead) -> Result<Plan> {
-    plan_file::read(input)
+    Ok(Plan { is_listed: true, ..plan_file::read(input)? })
 }
 
 /// Removes what a plan names. What is left, and whether the limits hold, is found out afterwards.
@@ -243,7 +243,7 @@ fn carry_out(
     }
     let swept = sweep(store, plan, since, stop)?;
     let has_extras = !of_extras.is_empty();
-    let of_extras = extra::carry_out(extras, (&of_extras, &extras_held), plan.time, stop, console);
+    let of_extras = extra::carry_out(extras, (&of_extras, &extras_held), plan, stop, console);
     let printed = print(plan, &swept, &held_lines(&objections, &extras_held), console);
     console.say(show::result(&swept, &plan.limits, has_extras));
     report_kept(&swept, console);

@@ -17,8 +17,9 @@ use super::files::list;
 use super::view::Listing;
 use crate::error::{Error, Result};
 pub(super) use crate::extra::remove::check;
-use crate::extra::remove::{Became, Stays, remove};
+use crate::extra::remove::{Became, Empty, Orders, Stays, remove};
 use crate::extra::{Folder, Found, Going, Item, Why, choose, survey};
+use crate::plan::Plan;
 use crate::report::OtherFolder;
 use crate::show::files::{FileKind, FileRow};
 
@@ -81,7 +82,15 @@ fn look(folder: &Folder, console: &mut Console<'_>) -> Result<Found> {
     if !folder.path.exists() {
         console.say(format!("the extra folder `{}` is not there; `{}` names it", folder.path, folder.file));
     }
-    survey(folder)
+    let found = survey(folder)?;
+    for path in &found.unread {
+        let repository = path.iter().next().unwrap_or_default();
+        let path = folder.path.join(path);
+        console.warn(format!(
+            "`{path}` cannot be read as a branch or tag: all revisions of `{repository}` stay"
+        ));
+    }
+    Ok(found)
 }
 
 fn warn_unread(path: &Utf8Path, error: &Error, console: &mut Console<'_>) {
@@ -331,7 +340,7 @@ enum Line<'a> {
 /// That a folder has more than its limit, and what keeps it.
 fn still_over(folder: &Folder, most: ByteSize, bytes: u64) -> String {
     let stays = match folder.kind {
-        ExtraKind::Hf => "revisions that a branch or a tag names stay",
+        ExtraKind::Hf => "revisions stay that a branch or a tag names, or that would free no file",
         ExtraKind::Dir => "folders, links, and files with several names stay",
     };
     let over = ByteSize(bytes.saturating_sub(most.0));
@@ -350,17 +359,20 @@ fn still_over(folder: &Folder, most: ByteSize, bytes: u64) -> String {
 pub(super) fn carry_out(
     folders: &[Folder],
     (going, held): (&[Going], &[HeldBack]),
-    now: Timestamp,
+    plan: &Plan,
     stop: &AtomicBool,
     console: &mut Console<'_>,
 ) -> Result<bool> {
+    let now = plan.time;
+    let empty = if plan.is_listed { Empty::Stays } else { Empty::Goes };
+    let orders = Orders { since: now, empty, stop };
     let mut went = Vec::new();
     let mut kept = Vec::new();
     check(folders, going)?;
     let mut removed = Ok(());
     for folder in folders {
         let own: Vec<_> = going.iter().filter(|it| it.folder == folder.path).cloned().collect();
-        let done = remove(slice::from_ref(folder), &own, stop, |it, became| match became {
+        let done = remove(slice::from_ref(folder), &own, orders, |it, became| match became {
             Became::Removed(bytes) => went.push(Going { bytes, ..it.clone() }),
             Became::Kept(reason) => kept.push((it.folder.join(&it.path), reason)),
         });

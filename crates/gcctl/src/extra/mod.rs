@@ -61,10 +61,14 @@ pub struct Item {
     pub refs: Vec<String>,
     /// The bytes on disk of what is its own in any case.
     pub bytes: u64,
+    /// The part of `bytes` that is what files hold: not folders, links and refs.
+    pub data: u64,
     /// The bytes on disk of a file that has other names: it frees none of them.
     pub linked: u64,
     /// What it needs and others may need too, by path, with the bytes on disk.
     pub blobs: Vec<(Utf8PathBuf, u64)>,
+    /// Whether it stays whatever the limits are.
+    pub is_held: bool,
 }
 
 /// What is in a folder.
@@ -74,8 +78,10 @@ pub struct Found {
     pub bytes: u64,
     /// The things, in no order.
     pub items: Vec<Item>,
-    /// Paths that things need that are none of their own repository's: never removed.
+    /// Paths that are needed by links that are in no item.
     pub held: Vec<Utf8PathBuf>,
+    /// Refs that cannot be read, below the folder: all of their repositories stays.
+    pub unread: Vec<Utf8PathBuf>,
 }
 
 /// Why something goes.
@@ -133,7 +139,8 @@ fn files(open: &Open) -> std::io::Result<Found> {
             // One with other names frees nothing.
             let (bytes, linked) = if seen.is_single { (seen.bytes, 0) } else { (0, seen.bytes) };
             let (path, refs, blobs) = (path.to_owned(), Vec::new(), Vec::new());
-            found.items.push(Item { path, used, refs, bytes, linked, blobs });
+            let (data, is_held) = (bytes, false);
+            found.items.push(Item { path, used, refs, bytes, data, linked, blobs, is_held });
         }
         Ok(())
     })?;

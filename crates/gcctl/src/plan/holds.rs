@@ -14,6 +14,8 @@ pub enum Hold {
     Last,
     /// It is the newest of its name, and a limit of bytes cannot be met even without it.
     Newest,
+    /// It would free no blob: others need all that it needs.
+    Shared,
 }
 
 /// How much of what a limit is about stays for which reason.
@@ -25,6 +27,8 @@ pub struct Holds {
     pub last: u64,
     /// Images that stay because they are the newest of a name.
     pub newest: u64,
+    /// Images that stay because they would free no blob.
+    pub shared: u64,
     /// Packages that a pin holds.
     pub packages: u64,
     /// The bytes that stay in any case, where these keep something.
@@ -47,6 +51,7 @@ impl Holds {
                 Hold::Pinned => holds.pinned += 1,
                 Hold::Last => holds.last += 1,
                 Hold::Newest => holds.newest += 1,
+                Hold::Shared => holds.shared += 1,
             }
         }
         holds.packages = packages.filter(|package| is_about.package(*package)).count() as u64;

@@ -3,8 +3,9 @@
 //! Touches no disk and reads no clock: all that counts is in the snapshot. A pinned image never
 //! goes; the age limit passes it over, and where pins alone exceed a count or a size, that limit is
 //! reported as not to be met. A limit of bytes that cannot be met takes no image that is the newest
-//! of a name: that would not help. What refers to an image goes with it. An image of which it is
-//! not known what it needs goes for no limit, and holds all blobs as long as it is there.
+//! of a name: that would not help. None takes an image that frees no blob, but with those that need
+//! the same. What refers to an image goes with it. An image of which it is not known what it needs
+//! goes for no limit, and holds all blobs as long as it is there.
 
 mod bounds;
 mod choice;
@@ -65,6 +66,9 @@ pub struct Plan {
     pub unmet: Vec<Unmet>,
     /// Damaged images that go although pins may hold them. Not a part of a written plan.
     pub forced: HashSet<Key>,
+    /// Whether it was read from a file: what it does not list stays, unfinished files and empty
+    /// folders too. Not a part of a written plan.
+    pub is_listed: bool,
     /// What keeps the rest. Not a part of a written plan.
     pub rest: Rest,
 }

@@ -379,10 +379,11 @@ impl Held {
         };
         let mut parts = Vec::new();
         let mut add = |number: u64, text: String| parts.extend((number > 0).then_some(text));
-        let Holds { pinned, last, newest, packages, reserved } = holds;
+        let Holds { pinned, last, newest, shared, packages, reserved } = holds;
         add(pinned, format!("{} {} pinned", count(pinned, "image"), is_are(pinned)));
         add(last, of_name(last, "kept by `keep-last` as the last"));
         add(newest, of_name(newest, "the newest"));
+        add(shared, format!("{} would free nothing alone", count(shared, "image")));
         add(packages, format!("{} {} held by a pin", count(packages, "package"), is_are(packages)));
         if let Some(bytes) = reserved {
             add(1, format!("{} is reserved", ByteSize(bytes)));

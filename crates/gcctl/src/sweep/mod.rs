@@ -294,10 +294,12 @@ impl<'a> Sweep<'a> {
 
     fn run(&mut self) -> Result<()> {
         self.empty_trash()?;
-        // An empty one frees nothing and goes too.
-        let freed = self.images.sweep_unfinished()? + self.store.packages().sweep_unfinished()?;
-        self.count(freed, false);
-        self.swept.unfinished = freed;
+        // An empty one frees nothing and goes too; a plan from a file lists none of them.
+        if self.plan.abandoned > 0 || !self.plan.is_listed {
+            let freed = self.images.sweep_unfinished()? + self.store.packages().sweep_unfinished()?;
+            self.count(freed, false);
+            self.swept.unfinished = freed;
+        }
         (self.watch)(Moment::Begun);
         // What is deleted at once comes first: a full disk has room then.
         self.take_packages()?;

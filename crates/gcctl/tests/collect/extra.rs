@@ -113,6 +113,27 @@ fn the_oldest_files_go_and_only_those_of_the_plan() {
 }
 
 #[test]
+fn a_plan_from_a_file_takes_no_unfinished_file_and_no_empty_folder() {
+    let (scratch, session) = settled(&format!("{HUB}max-age = \"10d\"\n"));
+    scratch.three();
+    hub(&session);
+    let plan = gcctl(&scratch, &session, "plan --json --max-images 2").ends(0).stdout();
+    let empty = session.path("hf/hub/models--a--empty");
+    fs::create_dir(&empty).unwrap();
+    aged(&empty, 2);
+    let dead = ["images", "packages"].map(|it| scratch.root.join(it).join("blobs/sha256/.tmp-dead"));
+    for file in &dead {
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, [1; 5000]).unwrap();
+    }
+    let is_there = || dead.iter().chain([&empty]).all(|path| path.exists());
+    session.feed(&format!("apply --store {}", scratch.root), plan.as_bytes()).ends(0).says("removed 1 image");
+    assert!(is_there() && scratch.keys() == "a b" && !at(&session, &format!("snapshots/{LOST}")));
+    gcctl(&scratch, &session, "run").ends(0);
+    assert!(!dead[0].exists() && !dead[1].exists() && !empty.exists());
+}
+
+#[test]
 fn what_goes_of_folders_is_not_said_to_be_nothing_and_one_that_is_not_there_is_told() {
     let (scratch, session) = settled(&format!("{CACHE}max-age = \"30h\"\n"));
     for words in ["plan", "run", "df", "limits", "ls extra"] {
@@ -242,6 +263,23 @@ fn folders_that_hold_more_than_a_cache_are_refused() {
     gcctl(&scratch, &session, "df").ends(0).says("extra folders are left out");
 }
 
+#[test]
+fn a_table_that_no_tool_knows_is_refused_in_each_settings_file() {
+    let (scratch, session) = settled("[[extras]]\npath = \"cache\"\nkind = \"dir\"\nmax-age = \"1h\"\n");
+    for words in ["plan", "run", "limits", "ls extra"] {
+        gcctl(&scratch, &session, words)
+            .ends(2)
+            .says("no tool knows the table `extras`")
+            .says("`[extra]` meant");
+    }
+    session.write("larder.toml", "[x-mine]\nextras = 1\n");
+    gcctl(&scratch, &session, "run").ends(0);
+    let user = session.store().parent().unwrap().join("home/.config/larder");
+    fs::create_dir_all(&user).unwrap();
+    fs::write(user.join("config.toml"), "[gcctll]\nmax-images = 0\n").unwrap();
+    gcctl(&scratch, &session, "run").ends(2).says("no tool knows the table `gcctll`").says("`[gcctl]` meant");
+}
+
 const REPO: &str = "hf/hub/models--team--tiny";
 const OLD: &str = "a123456789abcdef0123456789abcdef01234567";
 const NEW: &str = "b123456789abcdef0123456789abcdef01234567";
@@ -342,6 +380,20 @@ fn of_models_nothing_goes_that_leads_elsewhere_or_is_named_meanwhile() {
     gcctl(&scratch, &session, "run").ends(0);
     assert!(!at(&session, &format!("snapshots/{LOST}")) && at(&session, "blobs/of-lost"));
     assert!(session.path("precious").exists() && session.path("hf/hub/models--b--c/blobs/of-b").exists());
+}
+
+#[test]
+fn a_ref_that_cannot_be_read_holds_its_repository_and_is_named_once() {
+    let (scratch, session) = settled(&format!("{HUB}max-age = \"10d\"\n"));
+    hub(&session);
+    symlink("main", session.path(&format!("{REPO}/refs/other"))).unwrap();
+    for words in ["plan", "run"] {
+        let said = gcctl(&scratch, &session, words).ends(0).stderr();
+        let line =
+            "/refs/other` cannot be read as a branch or tag: all revisions of `models--team--tiny` stay";
+        assert_eq!(said.matches(line).count(), 1, "{said}");
+    }
+    assert!(at(&session, &format!("snapshots/{LOST}")) && at(&session, "refs/tags/v0"));
 }
 
 #[test]

@@ -51,7 +51,7 @@ use self::step::{CiTable, Step};
 use self::table::{ImageTable, Read};
 use self::tiers::profile::{self, Around, Profile, ProfileTables};
 use self::tiers::tier::{self, Tier, TierTables};
-use toolkit::nearest;
+use toolkit::tables::unknown_table;
 
 /// The file's name.
 pub const FILE: &str = "larder.toml";
@@ -160,12 +160,6 @@ pub(crate) fn check(text: &str, variables: Variables<'_>) -> Result<(), ConfigEr
         .map(drop)
         .map_err(|fault| layers.explain("is not understood", fault))
 }
-
-/// The tables of larder.toml, those of other tools too. One that begins with `x-` is its user's.
-const TABLES: [&str; 14] = [
-    "cache", "ci", "compose", "defaults", "disk", "extra", "gcctl", "image", "larder", "pkgcache", "profile",
-    "service", "store", "tier",
-];
 
 /// `folder`: larder.toml's, where there is one.
 fn project(
@@ -282,14 +276,8 @@ fn right_version(file: &Table<'_>) -> Result<(), Fault> {
 
 /// Refuses a table that no tool knows: a misspelt one would silently mean nothing.
 fn known_tables(file: &Table<'_>) -> Result<(), Fault> {
-    let own = |name: &str| TABLES.contains(&name) || name.starts_with("x-");
-    let Some(name) = file.keys().find(|name| !own(name.get_ref())) else { return Ok(()) };
-    let word = name.get_ref().as_ref();
-    let meant = nearest::nearest(word, TABLES).map(|table| format!("is `[{table}]` meant? "));
-    let known = "there are `[image.NAME]`, `[disk.NAME]`, `[service.NAME]`, `[compose]`, `[defaults]`, `[store]`, `[cache]`, `[ci]`, \
-                 `[gcctl]`, `[pkgcache]`, `[[extra]]`, `[tier.NAME]`, `[profile.NAME]` and `[larder]`; a name that begins with `x-` is yours";
-    let help = format!("{}{known}", meant.unwrap_or_default());
-    Err(Fault::new(format!("no tool knows the table `{word}`"), name.span(), help))
+    let unknown = file.keys().find_map(|name| Some((unknown_table(name.get_ref())?, name.span())));
+    unknown.map_or(Ok(()), |((message, help), at)| Err(Fault::new(message, at, help)))
 }
 
 /// What is left when images and disks are taken out.

@@ -102,10 +102,10 @@ impl Referrers {
         below.split_off(1)
     }
 
-    /// What would go with an entry, as [`Self::release`] says.
+    /// What would go with these entries, as [`Self::release`] says.
     #[must_use]
-    pub fn would_release(&self, entry: usize) -> Vec<usize> {
-        let (mut gone, mut freed, mut next) = (vec![entry], HashMap::<usize, usize>::new(), 0);
+    pub fn would_release(&self, entries: &[usize]) -> Vec<usize> {
+        let (mut gone, mut freed, mut next) = (entries.to_vec(), HashMap::<usize, usize>::new(), 0);
         while let Some(holder) = gone.get(next) {
             for referrer in &self.of[*holder] {
                 let freed = freed.entry(*referrer).or_default();
@@ -116,7 +116,7 @@ impl Referrers {
             }
             next += 1;
         }
-        gone.split_off(1)
+        gone.split_off(entries.len())
     }
 
     /// Takes an entry away. Returns what goes with it: what hangs on it and on no other entry, each

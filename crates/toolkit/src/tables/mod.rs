@@ -7,6 +7,7 @@
 mod engine;
 mod extra;
 mod limit;
+mod names;
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,6 +21,7 @@ use crate::amount::{Amount, Setting};
 pub use engine::{ENGINE, ENGINES, EngineLimit};
 pub use extra::{EXTRA, Extra, ExtraKind};
 pub use limit::{BadLimit, ECOSYSTEMS, Kind, LIMIT, Limit, Order, Selector, ecosystem};
+pub use names::{TABLES, unknown_table};
 
 /// `[gcctl]`, without the tables of tiers in it: what a store may hold.
 #[derive(Clone, Debug, Default, Deserialize)]

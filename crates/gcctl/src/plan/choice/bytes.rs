@@ -2,10 +2,14 @@
 
 use std::collections::HashSet;
 
-use super::Choice;
+use storekit::Digest;
+use storekit::digest::DigestMap;
+
+use super::{Choice, Ranked};
 use crate::limits::Why;
 use crate::plan::bounds::{Bound, Newest};
 use crate::plan::{Hold, Holds, counts};
+use crate::waiting::Waiting;
 
 impl Choice<'_> {
     pub(in crate::plan) fn by_size(&mut self) {
@@ -31,10 +35,11 @@ impl Choice<'_> {
     }
 
     /// Lets go what comes first, images and packages, while it is over. What would leave less than
-    /// is reserved stays, and so do the images of the floor for now.
+    /// is reserved stays, and so do the images of the floor for now, and those that free no blob.
     fn evict_while(&mut self, bound: Bound, floor: &HashSet<usize>) {
         let all = self.candidates.clone();
         self.candidates.retain(|entry| !bound.of_packages && !floor.contains(entry));
+        let mut waiting = Waiting::new();
         while self.live > bound.stays() {
             let image = self.candidates.last().copied();
             let package = self.packages.next();
@@ -52,9 +57,13 @@ impl Choice<'_> {
             } else if is_package {
                 self.evict_package(bound.why);
             } else if let Some(entry) = self.candidates.pop() {
-                if bound.floor > 0 && self.frees(entry) > most {
+                let going = self.turn_of(entry, &mut waiting);
+                if bound.floor > 0 && self.frees(&going) > most {
                     self.reserved = Some(bound.floor);
-                } else {
+                    continue;
+                }
+                waiting.went(&going);
+                for (_, entry) in going {
                     self.evict(entry, bound.why);
                 }
             }
@@ -64,12 +73,29 @@ impl Choice<'_> {
         }
         self.packages.take_up();
         self.candidates = all.into_iter().filter(|entry| !self.gone.contains(entry)).collect();
+        self.useless.extend(waiting.all().map(|(_, entry)| entry));
     }
 
-    /// The bytes that would be free if this one went now, with what goes with it.
-    fn frees(&self, entry: usize) -> u64 {
-        let going = self.referrers.would_release(entry).into_iter().chain([entry]);
-        let going: Vec<_> = going.map(|entry| &self.snapshot.images[entry]).collect();
+    /// The images that go when it is this one's turn for a limit of bytes, in their order: none
+    /// where it would free no blob.
+    pub(super) fn turn_of(&self, entry: usize, waiting: &mut Waiting<Ranked, Digest>) -> Vec<Ranked> {
+        let going = self.referrers.would_release(&[entry]).into_iter().chain([entry]);
+        let mut parts: DigestMap<usize> = DigestMap::default();
+        let blobs = going.flat_map(|entry| &self.snapshot.images[entry].blobs);
+        for digest in blobs.filter(|digest| self.snapshot.bytes(digest) > 0) {
+            *parts.entry(*digest).or_default() += 1;
+        }
+        // One of which no blob is there shares none.
+        let is_bare = parts.is_empty();
+        let needed = |digest: &Digest| self.holders.count(digest);
+        waiting.turn((self.ranks[entry], entry), parts.into_iter().collect(), is_bare, needed)
+    }
+
+    /// The bytes that would be free if these went now, with what goes with them.
+    fn frees(&self, entries: &[Ranked]) -> u64 {
+        let mut going: Vec<_> = entries.iter().map(|(_, entry)| *entry).collect();
+        going.extend(self.referrers.would_release(&going));
+        let going: Vec<_> = going.into_iter().map(|entry| &self.snapshot.images[entry]).collect();
         let idle = self.holders.would_release(going.iter().flat_map(|image| &image.blobs));
         let blobs: u64 = idle.iter().map(|digest| self.snapshot.bytes(digest)).sum();
         going.iter().map(|image| image.files).sum::<u64>() + blobs
@@ -80,7 +106,8 @@ impl Choice<'_> {
         let is_of_floor = |entry: usize| why == Why::MinFree && self.floor.contains(&entry);
         let hold = |entry: usize| {
             let hold = self.held.get(&entry).copied();
-            hold.or_else(|| is_of_floor(entry).then_some(Hold::Newest))
+            let hold = hold.or_else(|| is_of_floor(entry).then_some(Hold::Newest));
+            hold.or_else(|| (why.is_of_bytes() && self.useless.contains(&entry)).then_some(Hold::Shared))
         };
         let images = self.own().map(|entry| (&self.snapshot.images[entry], hold(entry)));
         let holds = Holds::count(why, self.limits, images, self.packages.held());

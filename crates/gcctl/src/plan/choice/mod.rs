@@ -20,6 +20,7 @@ use crate::plan::scoped::{self, Together};
 use crate::plan::{Emptied, Eviction, Hold, Left, Plan, Rest, Unneeded};
 use crate::plan::{bounds, counts};
 use crate::snapshot::{Holders, Snapshot};
+use crate::waiting::Waiting;
 use bounds::Bound;
 
 /// How many disks stand for themselves.
@@ -27,6 +28,9 @@ fn count_disks(snapshot: &Snapshot, referrers: &Referrers) -> u64 {
     let own = snapshot.images.iter().enumerate().filter(|(entry, _)| !referrers.is_attached(*entry));
     own.filter(|(_, image)| image.is_disk && !image.unknown).count() as u64
 }
+
+/// An image with its place in the order of going, from 1.
+type Ranked = (u64, usize);
 
 /// A plan that is being made. Images go by their place in the snapshot.
 #[derive(Clone)]
@@ -44,6 +48,8 @@ pub(super) struct Choice<'a> {
     held: HashMap<usize, Hold>,
     /// The images that stay for [`Why::MinFree`] alone: the newest of each name.
     floor: HashSet<usize>,
+    /// Those that limits of bytes passed over, for they would free no blob.
+    useless: HashSet<usize>,
     /// The bytes that stay in any case, once they have kept something.
     reserved: Option<u64>,
     holders: Holders,
@@ -93,6 +99,7 @@ impl<'a> Choice<'a> {
             candidates,
             held,
             floor: HashSet::new(),
+            useless: HashSet::new(),
             reserved: None,
             holders,
             disks: count_disks(snapshot, &referrers),
@@ -216,16 +223,22 @@ impl<'a> Choice<'a> {
                 continue;
             }
             let mut together = Together::new(self.snapshot, &self.referrers, self.own(), &matcher);
-            let mut stay = Vec::new();
-            for entry in std::mem::take(&mut self.candidates).into_iter().rev() {
-                if together.has(entry) && most.is_less(together.entries, together.bytes) {
-                    self.evict(entry, why).into_iter().for_each(|gone| together.release(gone));
-                } else {
-                    stay.push(entry);
+            let (all, mut waiting) = (self.candidates.clone(), Waiting::new());
+            for entry in all.iter().copied().rev() {
+                if !most.is_less(together.entries, together.bytes) {
+                    break;
                 }
+                let going = match part {
+                    _ if !together.has(entry) => continue,
+                    Part::Size => self.turn_of(entry, &mut waiting),
+                    _ => vec![(self.ranks[entry], entry)],
+                };
+                waiting.went(&going);
+                let gone = going.into_iter().flat_map(|(_, entry)| self.evict(entry, why));
+                gone.for_each(|gone| together.release(gone));
             }
-            stay.reverse();
-            self.candidates = stay;
+            self.candidates.retain(|entry| !self.gone.contains(entry));
+            self.useless.extend(waiting.all().map(|(_, entry)| entry));
         }
     }
 

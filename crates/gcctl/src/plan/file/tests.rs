@@ -89,6 +89,7 @@ fn a_plan_survives_its_text() {
         left: Left { images: 2, disks: 1, per_image: 1, packages: 3, package_bytes: 4, bytes: 10, free: 7 },
         unmet: vec![Unmet { why: Why::MaxSize, left: 10, limit: 3 }],
         forced: std::collections::HashSet::default(),
+        is_listed: false,
         rest: crate::plan::Rest::default(),
     };
     let mut text = Vec::new();

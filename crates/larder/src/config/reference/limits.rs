@@ -51,12 +51,12 @@ pub(crate) const EXTRA: &[Key] = &[
         "max-size",
         Kind::Size,
         false,
-        "over so many bytes on disk, what was unused for longest goes, but no revision that a branch or a tag names; what would be more than half of the folder waits for `--force`, and keeps nothing else; `none` is no limit, as where nothing is said",
+        "over so many bytes on disk, what was unused for longest goes, but no revision that a branch or a tag names, or that shares all its blobs with what stays; what would be more than half of the folder waits for `--force`, and keeps nothing else; `none` is no limit, as where nothing is said",
     ),
     key(
         "max-age",
         Kind::Text,
         false,
-        "what was not read or written within this time goes, as far as the file system notes reads (with `relatime`, one a day): `30d`. Of `hf` also a revision that branches or tags name, and these go first, so that none names what is not there; `none` is no limit, as where nothing is said",
+        "what was not read or written within this time goes, as far as the file system notes reads (with `relatime`, one a day): `30d`. Of `hf` also a revision that branches or tags name, and these go first, so that none names what is not there; the use of a blob that several share counts for those with a branch or a tag, else for the last one; `none` is no limit, as where nothing is said",
     ),
 ];

@@ -301,7 +301,7 @@ mod tests {
         is_complete("[[extra]]", EXTRA);
         let mut tables: Vec<_> = FILE.iter().map(|key| key.name).collect();
         tables.sort_unstable();
-        assert_eq!(tables, crate::config::TABLES);
+        assert_eq!(tables, toolkit::tables::TABLES);
     }
 
     /// Each key of the table is named where one of its letters is missing.

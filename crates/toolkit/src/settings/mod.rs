@@ -5,8 +5,12 @@
 //! names; and above it what lies beside it as `.local.toml`. Each tool reads its own table;
 //! paths in a settings file are relative to the folder of that file.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use miette::{Diagnostic, IntoDiagnostic, NamedSource, SourceSpan, WrapErr};
@@ -19,6 +23,7 @@ use toml::de::{DeTable, DeValue};
 use crate::Common;
 use crate::nearest::nearest_expected;
 use crate::print::output;
+use crate::tables::unknown_table;
 
 /// The project's settings file.
 pub const PROJECT_FILE: &str = "larder.toml";
@@ -77,7 +82,7 @@ impl Environment {
 #[derive(Clone, Debug)]
 enum File {
     Read(Text),
-    /// It is not TOML.
+    /// It is not TOML, or has a table that no tool knows.
     Bad(Box<BadSettings>),
     /// The system refused to read it.
     Unread(Unread),
@@ -127,6 +132,16 @@ impl BadSettings {
         let before = self.source_code.inner().get(..self.span?.offset())?;
         Some(before.bytes().filter(|byte| *byte == b'\n').count() + 1)
     }
+
+    /// The line, and the word that was probably meant, in parentheses; empty where neither is
+    /// known.
+    fn hint(&self) -> String {
+        let line = self.line().map(|line| format!("line {line}"));
+        let meant = self.help.as_deref().and_then(|help| help.split_inclusive('?').next());
+        let meant = meant.filter(|meant| meant.ends_with('?')).map(str::to_owned);
+        let parts: Vec<_> = line.into_iter().chain(meant).collect();
+        if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(": ")) }
+    }
 }
 
 /// Why settings could not be had.
@@ -147,8 +162,9 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// Finds and reads the settings files. One that cannot be read, or that is not TOML, is an
-    /// error when it is asked for something that no option, variable or nearer file says.
+    /// Finds and reads the settings files. One that cannot be read, that is not TOML, or that has a
+    /// table that no tool knows, is an error when it is asked for something that no option,
+    /// variable or nearer file says.
     #[must_use]
     pub fn load(environment: Environment) -> Self {
         let user = environment.user_file();
@@ -192,12 +208,8 @@ impl Settings {
         for problem in self.problems().filter(|_| !common.quiet) {
             let why =
                 std::error::Error::source(&problem).map(|source| format!(": {source}")).unwrap_or_default();
-            let line = match &problem {
-                SettingsError::Bad(bad) => bad.line().map(|line| format!(" (line {line})")),
-                _ => None,
-            };
-            let line = line.unwrap_or_default();
-            output::say(&format!("{tool}: warning: {problem}{line}{why}; the file is passed over"));
+            let hint = if let SettingsError::Bad(bad) = &problem { bad.hint() } else { String::new() };
+            output::say(&format!("{tool}: warning: {problem}{hint}{why}; the file is passed over"));
         }
     }
 
@@ -340,9 +352,9 @@ impl File {
             Err(error) => return Some(Self::Unread(Unread::new(path, &error))),
         };
         let file = Text { path, text: String::from_utf8_lossy(&bytes).into_owned() };
-        Some(match DeTable::parse(&file.text) {
-            Ok(_) => Self::Read(file),
-            Err(error) => Self::Bad(file.bad(&error)),
+        Some(match file.check() {
+            Ok(()) => Self::Read(file),
+            Err(bad) => Self::Bad(bad),
         })
     }
 
@@ -408,6 +420,16 @@ impl Place<'_> {
 }
 
 impl Text {
+    /// Refuses what is not TOML, and tables that no tool knows.
+    fn check(&self) -> Result<(), Box<BadSettings>> {
+        let document = DeTable::parse(&self.text).map_err(|error| self.bad(&error))?;
+        let mut names = document.get_ref().keys();
+        match names.find_map(|name| Some((unknown_table(name.get_ref())?, name.span()))) {
+            Some(((message, help), span)) => Err(self.wrong(message, Some(span), Some(help))),
+            None => Ok(()),
+        }
+    }
+
     fn store_dir(&self) -> Result<Option<Utf8PathBuf>, SettingsError> {
         #[derive(serde::Deserialize)]
         #[serde(deny_unknown_fields, expecting = "a table, such as `dir = \"cache\"`")]
@@ -427,142 +449,17 @@ impl Text {
     }
 
     fn bad(&self, error: &toml::de::Error) -> Box<BadSettings> {
+        let help = nearest_expected(error.message()).map(|name| format!("is `{name}` meant?"));
+        self.wrong(error.message().to_owned(), error.span(), help)
+    }
+
+    fn wrong(&self, message: String, span: Option<Range<usize>>, help: Option<String>) -> Box<BadSettings> {
         Box::new(BadSettings {
             path: self.path.clone(),
-            message: error.message().to_owned(),
+            message,
             source_code: NamedSource::new(self.path.as_str(), self.text.clone()),
-            span: error.span().map(Into::into),
-            help: nearest_expected(error.message()).map(|name| format!("is `{name}` meant?")),
+            span: span.map(Into::into),
+            help,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-
-    #[derive(Debug, Default, PartialEq, serde::Deserialize)]
-    #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-    struct Table {
-        max_images: Option<u32>,
-        max_age: Option<storekit::Age>,
-    }
-
-    fn environment(project: &str, user: &str) -> (tempfile::TempDir, Environment) {
-        let dir = tempfile::tempdir().unwrap();
-        let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
-        fs::create_dir_all(path.join("project/deep")).unwrap();
-        fs::create_dir_all(path.join("home/.config/larder")).unwrap();
-        fs::write(path.join("project/larder.toml"), project).unwrap();
-        fs::write(path.join("home/.config/larder/config.toml"), user).unwrap();
-        let variables = [("HOME".to_owned(), path.join("home").into_string())].into();
-        (dir, Environment { folder: path.join("project/deep"), variables })
-    }
-
-    #[test]
-    fn the_nearer_file_wins_value_by_value() {
-        let (_dir, environment) = environment(
-            "[gcctl]\nmax-images = 2\n[other]\nx = 1\n",
-            "[gcctl]\nmax-images = 9\nmax-age = \"1d\"\n",
-        );
-        let settings = Settings::load(environment);
-        let table: Table = settings.table("gcctl").unwrap();
-        assert_eq!(table, Table { max_images: Some(2), max_age: Some("1d".parse().unwrap()) });
-        assert_eq!(settings.table::<Table>("none").unwrap(), Table::default());
-    }
-
-    #[test]
-    fn a_table_in_a_table_is_read_by_itself() {
-        let (_dir, environment) = environment(
-            "[gcctl]\nmax-images = 2\n[gcctl.team]\nmax-images = 5\n",
-            "[gcctl.team]\nmax-age = \"1d\"\n",
-        );
-        let settings = Settings::load(environment);
-        let (own, team): (Table, Table) =
-            (settings.values("gcctl").unwrap(), settings.table_in("gcctl", "team").unwrap());
-        assert_eq!(own, Table { max_images: Some(2), max_age: None });
-        assert_eq!(team, Table { max_images: Some(5), max_age: Some("1d".parse().unwrap()) });
-        assert_eq!(settings.table_in::<Table>("gcctl", "other").unwrap(), Table::default());
-    }
-
-    #[test]
-    fn a_wrong_value_names_its_file() {
-        let (_dir, environment) = environment("[gcctl]\nmax-image = 2\n", "");
-        let error = Settings::load(environment).table::<Table>("gcctl").unwrap_err();
-        assert!(
-            error.to_string().contains("larder.toml") && error.to_string().contains("max-image"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn an_unknown_word_about_the_store_is_refused() {
-        let (_dir, environment) = environment("[store]\ndirr = \"x\"\n", "");
-        let error = Settings::load(environment).store_dir(None).unwrap_err();
-        assert!(error.to_string().contains("dirr"), "{error}");
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_read_counts_only_where_it_is_asked() {
-        let (_dir, mut environment) = environment("[store]\ndir = \"s\"\n", "");
-        let user = environment.folder.parent().unwrap().with_file_name("home/.config/larder/config.toml");
-        fs::remove_file(&user).unwrap();
-        fs::create_dir(&user).unwrap();
-        let settings = Settings::load(environment.clone());
-        assert!(settings.problems().count() == 1 && settings.table::<Table>("gcctl").is_err());
-        assert!(settings.store_dir(None).unwrap().ends_with("project/s"), "the nearer file says it");
-        fs::write(environment.folder.parent().unwrap().join("larder.toml"), "[store").unwrap();
-        assert_eq!(Settings::load(environment.clone()).problems().count(), 2);
-        assert!(Settings::load(environment.clone()).store_dir(None).is_err());
-        assert!(Settings::load(environment.clone()).store_dir(Some(Utf8Path::new("/s"))).is_ok());
-        environment.variables.insert("LARDER_DIR".into(), "/var/l".into());
-        assert_eq!(Settings::load(environment).store_dir(None).unwrap(), "/var/l");
-    }
-
-    #[test]
-    fn state_is_in_the_users_state_folder() {
-        let state = |variables: &[(&str, &str)]| {
-            let pairs = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-            Environment { folder: "/".into(), variables: pairs.collect() }.state_folder()
-        };
-        assert_eq!(state(&[("HOME", "/h")]), Some("/h/.local/state/larder".into()));
-        assert_eq!(state(&[("HOME", "/h"), ("XDG_STATE_HOME", "/s")]), Some("/s/larder".into()));
-        assert_eq!(state(&[("HOME", "/h"), ("XDG_STATE_HOME", "s")]), Some("/h/.local/state/larder".into()));
-        assert_eq!(state(&[]), None);
-    }
-
-    #[test]
-    fn a_local_file_goes_above_the_projects_and_a_variable_names_another() {
-        let (_dir, mut environment) = environment("[store]\ndir = \"s\"\n", "");
-        let project = environment.folder.parent().unwrap().to_owned();
-        fs::write(project.join("larder.local.toml"), "[store]\ndir = \"mine\"\n").unwrap();
-        let dir = |environment: &Environment| Settings::load(environment.clone()).store_dir(None).unwrap();
-        assert_eq!(dir(&environment), project.join("mine"));
-        fs::write(project.join("deep/other.toml"), "[store]\ndir = \"o\"\n").unwrap();
-        environment.variables.insert(PROJECT_VARIABLE.into(), "other.toml".into());
-        assert_eq!(dir(&environment), project.join("deep/o"));
-    }
-
-    #[test]
-    fn a_store_that_is_not_a_table_is_said_in_words() {
-        let (_dir, environment) = environment("store = 3", "");
-        let message = Settings::load(environment).store_dir(None).unwrap_err().to_string();
-        assert!(message.contains("integer `3`, expected a table, such as `dir = "), "{message}");
-    }
-
-    #[test]
-    fn the_store_is_where_the_first_word_says() {
-        let (_dir, mut environment) = environment("[store]\ndir = \"docker-cache\"\n", "");
-        let project = environment.folder.parent().unwrap().to_owned();
-        let dir =
-            |environment: &Environment, flag| Settings::load(environment.clone()).store_dir(flag).unwrap();
-        assert_eq!(dir(&environment, None), project.join("docker-cache"));
-        environment.variables.insert("LARDER_DIR".into(), "/var/l".into());
-        assert_eq!(dir(&environment, None), "/var/l");
-        assert_eq!(dir(&environment, Some(Utf8Path::new("s"))), project.join("deep/s"));
-        environment.variables.remove("LARDER_DIR");
-        fs::write(project.join("larder.toml"), "").unwrap();
-        assert!(dir(&environment, None).ends_with("home/.cache/larder"));
     }
 }
