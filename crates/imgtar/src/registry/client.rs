@@ -12,8 +12,8 @@ use storekit::oci::{DOCKER_LIST, DOCKER_MANIFEST, INDEX, MANIFEST};
 use storekit::{Descriptor, Digest};
 use ureq::http::Method;
 
-use super::Config;
 use super::auth::{Auth, Scope};
+use super::config::Config;
 use super::pieces::{Pieces, is_refusal};
 use super::retry::{Failure, Patience, asking, retrying};
 use super::transport::{Answer, Request, RequestBody, Transport};

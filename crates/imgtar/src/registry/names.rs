@@ -6,11 +6,12 @@
 use ureq::http::Method;
 
 use super::client::{Client, Purpose};
+use super::config::Config;
 use super::push::KEY;
 use super::retry::retrying;
 use super::transport::Request;
-use super::{Config, Error};
 use crate::error::Result;
+use crate::error::registry::Error;
 use crate::error::registry::tame;
 use storekit::Reference;
 

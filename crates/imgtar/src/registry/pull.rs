@@ -8,14 +8,17 @@ use jiff::Timestamp;
 use storekit::{Blobs, Descriptor, Digest, Entry, Key, Lease, Store};
 
 use super::client::{Client, Purpose};
+use super::config::Config;
+use super::download;
 use super::memory::Memory;
-use super::{Config, Error, Tally, download};
 use crate::error::Result;
+use crate::error::registry::Error;
 use crate::error::registry::tame;
 use crate::format::oci::{DOCUMENT_CAP, Index, Manifest, Platform};
 use crate::image::commit::{self, Imported, Notes, Ready, Standing};
 use crate::image::fetch::{self, Document, Fetched, Source};
 use crate::progress::Progress;
+use crate::tally::Tally;
 use storekit::Reference;
 
 /// What is pulled, and how it is kept.

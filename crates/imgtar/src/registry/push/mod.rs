@@ -21,6 +21,7 @@ use storekit::{Blobs, Descriptor, Digest, Key, Store};
 
 use self::upload::Content;
 use crate::error::Result;
+use crate::error::registry::Error;
 use crate::error::registry::tame;
 use crate::format::compression::Form;
 use crate::format::oci::{self, DOCKER_LIST, DOCKER_MANIFEST, DOCUMENT_CAP, Index, Manifest, annotation};
@@ -29,8 +30,9 @@ use crate::image::fetch::Document;
 use crate::parallel;
 use crate::progress::Progress;
 use crate::registry::client::{Client, Purpose};
+use crate::registry::config::Config;
 use crate::registry::memory::{Made, Memory};
-use crate::registry::{Config, Error, Tally};
+use crate::tally::Tally;
 use storekit::Reference;
 
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";

@@ -13,14 +13,16 @@ use storekit::{Blobs, Descriptor, Digest, VerifiedReader};
 use ureq::http::Method;
 
 use crate::error::Result;
+use crate::error::registry::Error;
 use crate::progress::Progress;
 use crate::registry::auth::Scope;
 use crate::registry::client::Client;
+use crate::registry::download;
 use crate::registry::pieces::is_refusal;
 use crate::registry::retry::{Failure, Tries, retrying};
 use crate::registry::transport::{Answer, Request, RequestBody};
 use crate::registry::url::Url;
-use crate::registry::{Error, Tally, download};
+use crate::tally::Tally;
 
 /// Blobs up to this size are sent in one request; of larger ones the registry is asked where to go
 /// on after a cut.
