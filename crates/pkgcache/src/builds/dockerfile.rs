@@ -9,8 +9,9 @@
 //! settings are build arguments, and for clients that have no variable for them, or not for all of
 //! their commands, the step's own shell sets them.
 //!
-//! `huggingface_hub` takes its hub from a variable alone: the step's shell reads it from a secret,
-//! so that the step in the image's history begins with that, and the address stands nowhere.
+//! `huggingface_hub` takes its hub from a variable alone, and Go's own settings file lies in a
+//! folder that need not be there: the step's shell reads the variable from a secret, so that the
+//! step in the image's history begins with that, and the address stands nowhere.
 //! Considered and rejected: a secret as a variable (`env=`), which older builders refuse with the
 //! whole Dockerfile; a `.pth` or `sitecustomize.py` that is mounted, at a path that has Python's
 //! version in it and is another one in each environment of Python's.
@@ -52,9 +53,9 @@ pub struct Rewritten {
     pub arguments: Vec<(&'static str, String)>,
     /// Whether there is a step whose clients the classic builder cannot lead.
     pub has_unled: bool,
-    /// Whether there is a step that may ask for models, or names a vendor's index, and has no shell
-    /// that could be told where the cache is.
-    pub has_unled_hub: bool,
+    /// Whether there is a step that may ask for models or Go's modules, or names a vendor's index,
+    /// and has no shell that could be told where the cache is.
+    pub has_untold: bool,
     /// Whether hosts are intercepted, and there is a step that cannot be told so.
     pub has_unintercepted: bool,
 }
@@ -75,13 +76,16 @@ const APT_CONF: &str = "/etc/apt/apt.conf.d/99larder";
 const APT: [&str; 3] = ["apt", "apt-get", "aptitude"];
 const DNF: [&str; 6] = ["dnf", "dnf-3", "dnf5", "microdnf", "tdnf", "yum"];
 const NPM: [&str; 6] = ["npm", "npx", "pnpm", "yarn", "corepack", "node-gyp"];
-/// Where the shell finds the hub, while a step runs.
+/// Where the shell finds the hub, and Go's proxies, while a step runs.
 const HUB: &str = "/etc/larder-huggingface";
+const GO_PROXIES: &str = "/etc/larder-go";
 /// Where it finds what leads to vendors' indexes, and to Ollama's models.
 const INDEXES: &str = "/etc/larder-indexes";
 const OLLAMA: &str = "/etc/larder-ollama";
 /// What may ask a hub of models, beside Python itself.
 const HUB_CLIENTS: [&str; 3] = ["hf", "huggingface-cli", "vllm"];
+/// What may ask for Go's modules.
+const GO: [&str; 7] = ["go", "golangci-lint", "goreleaser", "gotestsum", "govulncheck", "ko", "xcaddy"];
 const CARGO: [&str; 3] = ["cargo", "cargo-chef", "maturin"];
 
 /// The Dockerfile with the settings of the doors. What the Dockerfile itself sets (a variable, a
@@ -129,7 +133,7 @@ pub fn rewrite(text: &str, engine: Engine, doors: &Doors) -> Rewritten {
 /// the build arguments; no text.
 #[must_use]
 pub fn beforehand(engine: Engine, doors: &Doors) -> Rewritten {
-    let step = [&APT[..], &NPM, &CARGO, &["uv", "pip", "hf", "ollama"]].concat().join(" ");
+    let step = [&APT[..], &NPM, &CARGO, &["uv", "pip", "hf", "go", "ollama"]].concat().join(" ");
     let mut written = Rewritten { arguments: rewrite("", engine, doors).arguments, ..Rewritten::default() };
     if engine.mounts() {
         let _ = mounts(&step, &Stage::default(), doors, &mut written.secrets);
@@ -200,6 +204,11 @@ fn mounts(step: &str, stage: &Stage, doors: &Doors, secrets: &mut Vec<Secret>) -
     {
         wanted.push(("larder-huggingface", HUB.to_owned(), format!("{url}\n")));
     }
+    if has(&GO)
+        && let Some(list) = &doors.go
+    {
+        wanted.push(("larder-go", GO_PROXIES.to_owned(), format!("{list}\n")));
+    }
     if asks_vendors(step, doors) {
         wanted.push(("larder-indexes", INDEXES.to_owned(), shell::variables(&doors.vendors) + "\n"));
     }
@@ -239,9 +248,7 @@ fn told(
     (engine, doors): (Engine, &Doors),
     written: &mut Rewritten,
 ) -> Option<String> {
-    let hub = doors.huggingface.is_some() && asks_a_hub(step) && !step.contains("HF_ENDPOINT");
-    // The classic builder has it as an argument.
-    let asks_hub = hub && engine.mounts();
+    let read = read_variables(step, engine, doors);
     let names_vendor = shell::names_a_vendor(step, &doors.vendors);
     let models = pulls_models(step, doors);
     let intercepts = doors.authorities.is_some();
@@ -252,11 +259,8 @@ fn told(
         first += " ";
         first += &sourced(TOLD);
     }
-    if asks_hub {
-        let _ = write!(
-            first,
-            " if [ -z \"$HF_ENDPOINT\" ]; then read -r HF_ENDPOINT <{HUB}; export HF_ENDPOINT; fi;"
-        );
+    for (name, path) in &read {
+        let _ = write!(first, " if [ -z \"${name}\" ]; then read -r {name} <{path}; export {name}; fi;");
     }
     if asks_vendors(step, doors) {
         first += " ";
@@ -278,15 +282,27 @@ fn told(
     let begins_below = matches!(command.trim(), "\\" | "`" | "");
     let has_options_below = begins_below && rest.iter().any(|line| line.trim_start().starts_with("--"));
     if command.trim_start().starts_with('[') || step.contains("<<") || has_options_below {
-        written.has_unled_hub |= asks_hub || names_vendor || models.is_some();
+        written.has_untold |= !read.is_empty() || names_vendor || models.is_some();
         written.has_unintercepted |= intercepts;
         return None;
     }
     let (text, is_left) = shell::with_variables(&(command.to_owned() + &rest.concat()), &doors.vendors);
     // A shell that the step starts knows nothing of the function.
     let has_own_shell = SHELLS.iter().any(|shell| step.contains(&format!("{shell} -c")));
-    written.has_unled_hub |= is_left || (models.is_some() && has_own_shell);
+    written.has_untold |= is_left || (models.is_some() && has_own_shell);
     Some(format!("{options}{first}{text}"))
+}
+
+/// The variables that the step's shell reads, each with the file that it has them from. The classic
+/// builder has them as arguments, and what the step itself sets stands.
+fn read_variables(step: &str, engine: Engine, doors: &Doors) -> Vec<(&'static str, &'static str)> {
+    let asks_go = tokens(step).any(|token| GO.contains(&token));
+    let all = [
+        ("HF_ENDPOINT", HUB, doors.huggingface.is_some() && asks_a_hub(step)),
+        ("GOPROXY", GO_PROXIES, doors.go.is_some() && asks_go),
+    ];
+    let read = all.into_iter().filter(|(name, _, asks)| *asks && engine.mounts() && !step.contains(name));
+    read.map(|(name, path, _)| (name, path)).collect()
 }
 
 fn sourced(path: &str) -> String {

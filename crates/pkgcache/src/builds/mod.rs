@@ -40,6 +40,8 @@ pub struct Doors {
     pub npm_host: Option<String>,
     /// The URL of a sparse index, without `sparse+`.
     pub cargo: Option<String>,
+    /// Go's list of proxies.
+    pub go: Option<String>,
     /// The URL of a hub of models, without a `/` at its end.
     pub huggingface: Option<String>,
     /// Vendors' indexes of wheels.
@@ -91,6 +93,7 @@ impl Doors {
             ("PIP_INDEX_URL", &self.python),
             ("npm_config_registry", &self.npm),
             ("npm_config_replace_registry_host", npm_host),
+            ("GOPROXY", &self.go),
             ("HF_ENDPOINT", &self.huggingface),
         ];
         pairs.into_iter().filter_map(|(name, url)| Some((name, url.clone()?))).collect()

@@ -271,9 +271,16 @@ impl Here {
         to.pieces.push(Piece { client: "cargo", place: "~/.cargo/config.toml".into(), text });
     }
 
-    /// Go's list of proxies, each that is mounted by its mount's address.
     fn go(&self, to: &mut Pointers) {
-        let Some(mount) = self.default_of(Ecosystem::Go) else { return };
+        if let Some(list) = self.go_proxies() {
+            to.set("go", "GOPROXY", &list);
+        }
+    }
+
+    /// Go's list of proxies, each that is mounted by its mount's address.
+    #[must_use]
+    pub fn go_proxies(&self) -> Option<String> {
+        let mount = self.default_of(Ecosystem::Go)?;
         let at = |url: &str| {
             let mut mounts = self.of(Ecosystem::Go);
             let url = Address::read(url)?.url;
@@ -284,15 +291,14 @@ impl Here {
             at(url).map(|mount| self.at_for_client(mount)).or_else(hidden)
         };
         let own = self.at_for_client(mount);
-        let list = match &self.go.proxies {
+        Some(match &self.go.proxies {
             // So it is where nothing is set.
             None => format!("{own},direct"),
             Some(list) if list.split([',', '|']).any(|url| at(url.trim()) == Some(mount)) => {
                 go::led(list, here)
             }
             Some(_) => own,
-        };
-        to.set("go", "GOPROXY", &list);
+        })
     }
 
     /// Which client a mount of releases is for, its name says: `rustup`, or `uv-python`.

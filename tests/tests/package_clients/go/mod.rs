@@ -1,5 +1,6 @@
 //! The real `go`, through a mount and through the proxy.
 
+mod builds;
 mod guards;
 mod upstream;
 

@@ -13,6 +13,7 @@ fn doors() -> Doors {
         npm: at("npm"),
         npm_host: Some("js.example".into()),
         cargo: at("crates"),
+        go: None,
         huggingface: None,
         vendors: Vec::new(),
         ollama: None,
@@ -65,7 +66,7 @@ fn told(steps: &str) -> (String, bool) {
     let mount = " --mount=type=secret,id=larder-huggingface,target=/etc/larder-huggingface,mode=0444";
     let text = written.text.replace(mount, "").replace("FROM a\n", "");
     assert_eq!(written.secrets.is_empty(), !written.text.contains(mount));
-    (text, !written.has_unled_hub)
+    (text, !written.has_untold)
 }
 
 #[test]
@@ -101,6 +102,28 @@ fn the_shell_of_a_step_is_told_of_the_hub() {
     }
 }
 
+#[test]
+fn the_shell_of_a_step_is_told_of_gos_proxies() {
+    let doors = Doors { go: Some("http://127.0.0.1:1/go/,direct".into()), ..Doors::default() };
+    let led = |step: &str, engine| rewrite(&format!("FROM golang:1\n{step}\n"), engine, &doors);
+    let written = led("RUN go mod download", Engine::BuildKit);
+    assert_eq!(
+        written.text,
+        "FROM golang:1\nRUN --mount=type=secret,id=larder-go,target=/etc/larder-go,mode=0444 \
+         if [ -z \"$GOPROXY\" ]; then read -r GOPROXY </etc/larder-go; export GOPROXY; fi; go mod download\n"
+    );
+    assert_eq!(written.secrets[0].text, "http://127.0.0.1:1/go/,direct\n");
+    let classic = led("RUN go build ./...", Engine::Classic);
+    assert_eq!(classic.text, "FROM golang:1\nARG GOPROXY\nRUN go build ./...\n");
+    assert_eq!(classic.arguments, [("GOPROXY", "http://127.0.0.1:1/go/,direct".to_owned())]);
+    for step in ["RUN make", "RUN GOPROXY=off go build", "RUN cargo build"] {
+        assert!(!led(step, Engine::Podman).text.contains("read -r"), "{step}");
+    }
+    assert!(led("RUN [\"go\", \"build\"]", Engine::Podman).has_untold);
+    let ids: Vec<_> = beforehand(Engine::BuildKit, &doors).secrets.into_iter().map(|it| it.id).collect();
+    assert_eq!(ids, ["larder-go"]);
+}
+
 /// What becomes of steps where a vendor's index and Ollama's models are mirrored.
 fn asked(steps: &str, engine: Engine) -> (String, Vec<&'static str>, bool) {
     let doors = Doors {
@@ -110,7 +133,7 @@ fn asked(steps: &str, engine: Engine) -> (String, Vec<&'static str>, bool) {
     };
     let written = rewrite(&format!("FROM a\n{steps}"), engine, &doors);
     let text = written.text.replace("FROM a\n", "");
-    (text, written.secrets.iter().map(|it| it.id).collect(), !written.has_unled_hub)
+    (text, written.secrets.iter().map(|it| it.id).collect(), !written.has_untold)
 }
 
 #[test]

@@ -97,9 +97,9 @@ pub(crate) fn led_here(
 }
 
 fn warn_of_unled(written: &Rewritten) {
-    if written.has_unled_hub {
+    if written.has_untold {
         warn(
-            "a step that asks for models, or names a vendor's index, is JSON or a here-document, has that in single quotes or in a shell of its own, \
+            "a step that asks for models or Go's modules, or names a vendor's index, is JSON or a here-document, has that in single quotes or in a shell of its own, \
              or begins with options on several lines: it is not led to the cache",
         );
     }
@@ -149,6 +149,7 @@ fn doors(here: &Here, authorities: Option<&str>) -> Doors {
         npm: at(Ecosystem::Npm),
         npm_host: here.npm_host().map(str::to_owned),
         cargo: at(Ecosystem::Cargo),
+        go: here.go_proxies(),
         huggingface: at(Ecosystem::HuggingFace).map(|url| url.trim_end_matches('/').to_owned()),
         vendors: vendors(here),
         ollama: models(here),
