@@ -66,7 +66,7 @@ pub enum Error {
         /// What it would do.
         takes: String,
     },
-    /// A limit of bytes that would take most of what is stored.
+    /// A limit that would take most of what is stored.
     #[error("`{limit}` would delete {lost} for good")]
     #[diagnostic(
         code(gcctl::too_much),
@@ -129,12 +129,12 @@ pub enum Error {
     #[diagnostic(code(gcctl::no_extra), help("nothing was removed; see `[[extra]]` in larder.toml"))]
     NoExtra { path: Utf8PathBuf, kind: ExtraKind },
     /// A limit that would take most of a folder.
-    #[error("`max-size` of `{path}` would delete {lost} for good")]
+    #[error("`{why}` of `{path}` would delete {lost} for good")]
     #[diagnostic(
         code(gcctl::extra_too_much),
         help("nothing was removed for it; `--force` deletes them; `gcctl plan` shows what would go")
     )]
-    ExtraTooMuch { path: Utf8PathBuf, lost: String },
+    ExtraTooMuch { why: crate::extra::Why, path: Utf8PathBuf, lost: String },
     /// A filter of packages where others are listed.
     #[error("`--ecosystem` is for packages: what `ls {what}` lists has no ecosystem")]
     #[diagnostic(code(gcctl::not_of_packages), help("`gcctl ls --ecosystem NAME` lists packages"))]

@@ -290,8 +290,9 @@ fn a_limit_of_bytes_that_takes_most_is_objected_to() {
     // What goes for another limit is deleted at once, too, where bytes leave no room in the trash.
     objection(&THREE, "images=1 size=150B", Some((2, 3)));
     objection(&THREE, "images=1", None);
-    objection(&THREE, "images=0 age=1s grace=0s", None);
-    objection(&THREE, "images=1 size=162B grace=0s", None);
+    objection(&THREE, "images=2 grace=0s", None);
+    objection(&THREE, "images=0 age=1s grace=0s", Some((3, 3)));
+    objection(&THREE, "images=1 size=162B grace=0s", Some((2, 3)));
 }
 
 #[test]

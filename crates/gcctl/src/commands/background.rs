@@ -59,7 +59,7 @@ pub fn background(store: &Store, limits: &Limits, stop: &Arc<AtomicBool>) -> Res
     step_back();
     let begun = Timestamp::now();
     let (plan, _) = look(store, &Wanted::OverLimits, limits)?;
-    let (goes, objections) = plan.guarded();
+    let (goes, objections) = plan.guarded_alone();
     let held: Vec<_> = objections.iter().map(|it| format!("{}", refusal(&plan, it))).collect();
     if !plan.is_pressed() {
         return Ok(Outcome::Yes);

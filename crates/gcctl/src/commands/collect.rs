@@ -296,7 +296,7 @@ fn held_lines(objections: &[Objection], extras: &[extra::HeldBack]) -> Vec<show:
         bytes: it.images.bytes.saturating_add(it.packages.bytes),
     });
     let of_extras = extras.iter().map(|it| show::Line::HeldBack {
-        why: "max-size".to_owned(),
+        why: it.why.to_string(),
         folder: Some(it.folder.clone()),
         images: 0,
         packages: 0,

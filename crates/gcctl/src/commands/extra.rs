@@ -264,13 +264,14 @@ fn why(folders: &[Folder], going: &Going) -> String {
 /// What is over the `max-size` of a folder, and waits for `--force`.
 pub(super) struct HeldBack {
     pub(super) folder: Utf8PathBuf,
+    pub(super) why: Why,
     pub(super) items: u64,
     pub(super) bytes: u64,
     pub(super) refusal: Error,
 }
 
-/// What goes without `force`, and what is held back: what the `max-size` of a folder takes where
-/// that would be more than half of it.
+/// What goes without `force`, and what is held back: what a limit of a folder takes where that
+/// would be more than half of its bytes.
 ///
 /// # Errors
 /// A plan about folders that are none of the settings'.
@@ -282,18 +283,19 @@ pub(super) fn guarded(
 ) -> Result<(Vec<Going>, Vec<HeldBack>)> {
     check(folders, going)?;
     let (mut goes, mut held) = (going.to_vec(), Vec::new());
-    for folder in folders.iter().filter(|_| force == Force::No) {
-        let is_of_size = |it: &Going| it.folder == folder.path && it.why == Why::MaxSize;
-        let own: Vec<_> = going.iter().filter(|it| is_of_size(it)).collect();
+    let limits = folders.iter().flat_map(|folder| Why::ALL.map(|why| (folder, why)));
+    for (folder, why) in limits.filter(|_| force == Force::No) {
+        let is_meant = |it: &Going| it.folder == folder.path && it.why == why;
+        let own: Vec<_> = going.iter().filter(|it| is_meant(it)).collect();
         if own.is_empty() {
             continue;
         }
-        match objection(folder, &own) {
+        match objection(folder, why, &own) {
             Ok(None) => continue,
             Ok(Some(it)) => held.push(it),
             Err(error) => warn_unread(&folder.path, &error, console),
         }
-        goes.retain(|it| !is_of_size(it));
+        goes.retain(|it| !is_meant(it));
     }
     Ok((goes, held))
 }
@@ -309,16 +311,16 @@ pub(super) fn list_held(
     if console.quiet {
         return;
     }
-    for HeldBack { folder, .. } in held {
-        console.say(format!("held back for the `max-size` of `{folder}`, and not removed:"));
-        let items = going.iter().filter(|it| it.folder == *folder && it.why == Why::MaxSize);
+    for HeldBack { folder, why, .. } in held {
+        console.say(format!("held back for the `{why}` of `{folder}`, and not removed:"));
+        let items = going.iter().filter(|it| it.folder == *folder && it.why == *why);
         let table = going_table(folders, items, now).text(console.bold);
         // Where stderr is closed, the list is lost.
         let _ = console.err.write_all(table.as_bytes());
     }
 }
 
-fn objection(folder: &Folder, own: &[&Going]) -> Result<Option<HeldBack>> {
+fn objection(folder: &Folder, why: Why, own: &[&Going]) -> Result<Option<HeldBack>> {
     let found = survey(folder)?;
     let (items, bytes) = (own.len() as u64, sum(own.iter().copied()));
     let lost = format!("{items} of {} ({})", count(found.items.len() as u64, "item"), ByteSize(bytes));
@@ -326,8 +328,8 @@ fn objection(folder: &Folder, own: &[&Going]) -> Result<Option<HeldBack>> {
     if bytes <= found.bytes / 2 {
         return Ok(None);
     }
-    let refusal = Error::ExtraTooMuch { path, lost };
-    Ok(Some(HeldBack { folder: folder.path.clone(), items, bytes, refusal }))
+    let refusal = Error::ExtraTooMuch { why, path, lost };
+    Ok(Some(HeldBack { folder: folder.path.clone(), why, items, bytes, refusal }))
 }
 
 #[derive(Serialize)]

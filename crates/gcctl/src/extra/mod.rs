@@ -13,6 +13,7 @@ mod hub;
 pub mod remove;
 pub mod settings;
 
+use std::fmt;
 use std::path::Path;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -92,6 +93,20 @@ pub enum Why {
     MaxAge,
     /// The folder has more than `max-size`.
     MaxSize,
+}
+
+impl Why {
+    /// All limits of a folder.
+    pub const ALL: [Self; 2] = [Self::MaxAge, Self::MaxSize];
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MaxAge => "max-age",
+            Self::MaxSize => "max-size",
+        })
+    }
 }
 
 /// A thing that goes.

@@ -222,7 +222,7 @@ impl Limits {
         }
     }
 
-    /// The same without a limit of bytes.
+    /// The same without a limit.
     #[must_use]
     pub fn without(&self, why: Why) -> Self {
         let mut limits = self.clone();
@@ -230,12 +230,18 @@ impl Limits {
             Why::MaxSize => (limits.max_size, limits.high, limits.low) = (None, None, None),
             Why::MinFree => (limits.min_free, limits.min_free_by_default) = (None, false),
             Why::PackagesMaxSize => limits.packages_max_size = None,
-            Why::Limit(place, Part::Size) => {
+            Why::MaxAge => limits.max_age = None,
+            Why::MaxImages => limits.max_images = None,
+            Why::MaxDisks => limits.max_disks = None,
+            Why::MaxPerImage => limits.max_per_image = None,
+            Why::PackagesMaxAge => limits.packages_max_age = None,
+            Why::ModelsMaxAge => limits.models_max_age = None,
+            Why::Limit(place, part) => {
                 if let Some(limit) = limits.scoped.get_mut(usize::from(place)) {
-                    limit.max_size = None;
+                    limit.clear(part);
                 }
             }
-            _ => {}
+            Why::TrashGrace | Why::Named | Why::Clean | Why::Subject => {}
         }
         limits
     }

@@ -36,6 +36,15 @@ impl Scoped {
         }
     }
 
+    /// Takes this part of it away.
+    pub(crate) fn clear(&mut self, part: Part) {
+        match part {
+            Part::Age => self.max_age = None,
+            Part::Entries => self.max_entries = None,
+            Part::Size => self.max_size = None,
+        }
+    }
+
     /// Whether nothing goes for it.
     #[must_use]
     pub fn takes_nothing(&self) -> bool {

@@ -86,6 +86,12 @@ impl Why {
         matches!(self, Self::MaxSize | Self::MinFree | Self::PackagesMaxSize | Self::Limit(_, Part::Size))
     }
 
+    /// Whether it is a limit that is set, and not what somebody named.
+    #[must_use]
+    pub fn is_a_limit(self) -> bool {
+        !matches!(self, Self::TrashGrace | Self::Named | Self::Clean | Self::Subject)
+    }
+
     /// Whether an image that goes for it is deleted at once.
     #[must_use]
     pub fn leaves_no_trash(self) -> bool {

@@ -42,23 +42,34 @@ pub struct Objection {
 }
 
 impl Plan {
-    /// Why the plan needs `--force`: a limit of bytes whose unit may have been forgotten, or one
-    /// that would delete all images or packages, or more than half of them, for good. A count, an
-    /// age and `clean` say what they want. Of several limits it is the tightest.
+    /// Why the plan needs `--force`: a limit of bytes whose unit may have been forgotten, or a limit
+    /// that would delete all images or packages, or more than half of them, for good. What goes
+    /// into the trash can be brought back, and `clean` says what it wants. Of several limits it is
+    /// the tightest of bytes.
     #[must_use]
     pub fn objection(&self) -> Option<Objection> {
+        self.objection_to(self.lost_packages())
+    }
+
+    /// The same where nobody is there to be asked: packages can be had again, and the limit stands
+    /// in the settings.
+    fn objection_alone(&self) -> Option<Objection> {
+        self.objection_to((Why::PackagesMaxSize, Share::default()))
+    }
+
+    fn objection_to(&self, (of_packages, packages): (Why, Share)) -> Option<Objection> {
         if let Some((why, size)) = self.limits.without_unit() {
             let taken = self.taken_for(why);
             return Some(Objection { bare: Some(size), ..taken });
         }
         let (of_images, images) = self.lost_images();
-        let (of_packages, packages) = self.lost_packages();
-        let why = if images.is_most() { of_images } else { of_packages };
         if !images.is_most() && !packages.is_most() {
             return None;
         }
+        let why = if images.is_most() { of_images } else { of_packages };
         // A limit of packages takes no image.
-        let images = if why.leaves_no_trash() { images } else { Share::default() };
+        let takes_images = images.is_most() || why.leaves_no_trash();
+        let images = if takes_images { images } else { Share::default() };
         let trash = self.emptied_for(why);
         Some(Objection { why, bare: None, into_trash: false, images, packages, trash })
     }
@@ -66,16 +77,26 @@ impl Plan {
     /// The plan without what goes for limits that need `--force`, and what is objected to each.
     #[must_use]
     pub fn guarded(&self) -> (Self, Vec<Objection>) {
+        self.guarded_by(Self::objection)
+    }
+
+    /// The same for a run in the background.
+    #[must_use]
+    pub fn guarded_alone(&self) -> (Self, Vec<Objection>) {
+        self.guarded_by(Self::objection_alone)
+    }
+
+    fn guarded_by(&self, objection: fn(&Self) -> Option<Objection>) -> (Self, Vec<Objection>) {
         let (mut plan, mut held) = (self.clone(), Vec::new());
-        // Each round has one limit of bytes fewer.
-        while let Some(objection) = plan.objection() {
+        // Each round has one limit fewer.
+        while let Some(objection) = objection(&plan) {
             plan = plan.without(objection.why);
             held.push(objection);
         }
         (plan, held)
     }
 
-    /// The plan without a limit of bytes, and without what goes for it. Where it alone left no room
+    /// The plan without a limit, and without what goes for it. Where it alone left no room
     /// in the trash, what goes for others is moved there.
     fn without(&self, why: Why) -> Self {
         let mut plan = Self {
@@ -153,26 +174,29 @@ impl Plan {
     }
 
     fn lost_images(&self) -> (Why, Share) {
-        // A limit of bytes deletes what goes for another, too; a grace of 0 says that all is
-        // deleted.
-        let all = self.shred && !self.limits.grace().is_zero();
-        let lost = || self.images.iter().filter(|image| all || image.why.leaves_no_trash());
-        let why = lost().map(|image| image.why).rfind(|why| why.leaves_no_trash());
-        let why = why.unwrap_or(if self.limits.allow(Why::MaxSize) { Why::MaxSize } else { Why::MinFree });
-        (why, share(lost(), self.all_images()))
+        // A limit of bytes deletes what goes for another, too, and so does a trash that keeps
+        // nothing.
+        let is_lost = |it: &&Eviction| it.why.is_a_limit() && (self.shred || it.why.leaves_no_trash());
+        let lost = || self.images.iter().filter(is_lost);
+        let of_bytes = lost().map(|image| image.why).rfind(|why| why.leaves_no_trash());
+        let tightest = if self.limits.allow(Why::MaxSize) { Why::MaxSize } else { Why::MinFree };
+        let by_bytes = self.shred && !self.limits.grace().is_zero();
+        let other = lost().next_back().map(|image| image.why).filter(|_| !by_bytes);
+        (of_bytes.or(other).unwrap_or(tightest), share(lost(), self.all_images()))
     }
 
     fn lost_packages(&self) -> (Why, Share) {
         // What nobody asked for takes only what can be had again, and is not asked about.
         let is_asked_for = |why| !(why == Why::MinFree && self.limits.min_free_by_default);
-        let is_lost = move |why: Why| why.is_of_bytes() && is_asked_for(why);
+        let is_lost = move |why: Why| why.is_a_limit() && is_asked_for(why);
         let lost = || self.packages.iter().filter(|package| is_lost(package.why));
         let share = Share {
             lost: lost().count() as u64,
             of: self.all_packages(),
             bytes: lost().fold(0, |sum: u64, package| sum.saturating_add(package.bytes)),
         };
-        (lost().last().map_or(Why::PackagesMaxSize, |last| last.why), share)
+        let tightest = lost().map(|it| it.why).filter(|why| why.is_of_bytes()).last();
+        (tightest.or(lost().last().map(|it| it.why)).unwrap_or(Why::PackagesMaxSize), share)
     }
 }
 

@@ -221,7 +221,7 @@ fn nothing_goes_through_links_and_strange_names_are_names() {
     fs::rename(session.path("cache/sub"), session.path("elsewhere")).unwrap();
     symlink("../elsewhere", session.path("cache/sub")).unwrap();
     let plan = plan.replace("-rf *", "../outside/precious");
-    let ran = session.feed(&format!("apply --store {}", scratch.root), plan.as_bytes()).ends(0);
+    let ran = session.feed(&format!("apply --force --store {}", scratch.root), plan.as_bytes()).ends(0);
     assert!(ran.stderr().contains("gone already"), "{}", ran.stderr());
     let left = |path: &str| session.path(path).exists();
     assert!(left("outside/precious") && left("elsewhere/x") && left("cache/-rf *"));
@@ -409,7 +409,7 @@ fn what_a_killed_run_left_aside_goes_with_the_next() {
         let from = session.path(&format!("{REPO}/blobs/{blob}"));
         fs::rename(from, aside.join(".larder-blobs").join(blob)).unwrap();
     }
-    gcctl(&scratch, &session, "run").ends(0);
+    gcctl(&scratch, &session, "run --force").ends(0);
     assert!(!at(&session, ".larder-going") && !at(&session, "blobs/of-old") && at(&session, "blobs/shared"));
 }
 
@@ -439,7 +439,7 @@ fn huggingface_hub_understands_what_is_left() {
     assert_eq!(read(), "b 2 main\n\u{7}\u{7}\u{7}\n");
     // And where no revision is left.
     session.write("larder.toml", format!("{HUB}max-age = \"0s\"\n"));
-    gcctl(&scratch, &session, "run").ends(0);
+    gcctl(&scratch, &session, "run --force").ends(0);
     assert!(at(&session, "blobs/coming.incomplete") && !at(&session, "blobs/shared"));
     let scan = "import sys\nfrom huggingface_hub import scan_cache_dir\nfound = scan_cache_dir(sys.argv[1])\nprint(found.warnings, [len(it.revisions) for it in found.repos])\n";
     let mut python = session.program(installed(HUGGINGFACE));

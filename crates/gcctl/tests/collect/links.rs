@@ -60,7 +60,7 @@ fn a_folder_of_the_store_that_is_a_link_counts_and_is_swept() {
         assert_eq!((scratch.keys().as_str(), scratch.blobs().len()), ("a", 4), "{folder}");
         assert_eq!(scratch.run("undo").ends(0).stdout(), "b\nc\n", "{folder}");
         scratch.assert_whole();
-        scratch.run("run --max-images 1 --trash-grace 0s").ends(0).says("emptied");
+        scratch.run("run --max-images 1 --trash-grace 0s --force").ends(0).says("emptied");
         assert_eq!(df(&scratch.root)["trash"], 0, "{folder}");
         assert_eq!(scratch.blobs().len(), 4, "{folder}");
     }

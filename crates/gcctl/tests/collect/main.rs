@@ -420,7 +420,7 @@ fn writers_and_two_collectors_at_once_leave_every_image_whole() {
     scratch.three();
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
-        for limit in ["run --max-images 3 -q", "run --max-images 2 --trash-grace 0s -q"] {
+        for limit in ["run --max-images 3 -q", "run --max-images 2 --trash-grace 0s -q --force"] {
             let (scratch, over) = (&scratch, &over);
             scope.spawn(move || {
                 while !over.load(Ordering::Relaxed) {

@@ -187,10 +187,13 @@ fn the_limits_of_the_table_are_those_of_the_options() {
     scratch.three();
     fs::write(scratch.root.join("larder.toml"), "[pkgcache]\nmax-age = \"15h\"\nlisten = \"127.0.0.1:1\"\n")
         .unwrap();
-    scratch.run("run").ends(0);
+    let asked = scratch.run("run").ends(2);
+    asked.says("would delete 3 of 4 packages").says("for good");
+    assert_eq!(scratch.packages(), "a both c twin");
+    scratch.run("run --force").ends(0);
     assert_eq!((scratch.packages().as_str(), scratch.keys().as_str()), ("a", "a b c"));
     fs::write(scratch.root.join("larder.toml"), "[gcctl]\nmax-age = \"5h\"\n").unwrap();
-    scratch.run("run").ends(0);
+    scratch.run("run --force").ends(0);
     assert_eq!((scratch.packages(), scratch.keys()), (String::new(), String::new()));
     fs::write(scratch.root.join("larder.toml"), "[gcctl]\nmax-imges = 5\n").unwrap();
     scratch.run("run").ends(2).says("is `max-images` meant?");
@@ -216,10 +219,10 @@ fn a_plan_of_packages_is_kept_to_the_letter() {
     let packages = scratch.store.packages();
     packages.touch(&key("apt", "c"));
     scratch.store_packages(&["npm twin 30 s new", "cargo later 99 z"]);
-    let ran = scratch.feed("apply", &plan).ends(0);
+    let ran = scratch.feed("apply --force", &plan).ends(0);
     ran.says("kept 1 package: used since").says("kept 1 package: something else was saved under it");
     assert_eq!(scratch.packages(), "c later twin");
-    scratch.feed("apply", &plan).ends(0).says("kept 2 packages: gone already");
+    scratch.feed("apply --force", &plan).ends(0).says("kept 2 packages: gone already");
     assert_eq!(scratch.packages(), "c later twin");
     // No other store, whatever it holds.
     let other = four();
@@ -245,7 +248,9 @@ fn a_plan_that_was_made_up_takes_no_body_that_an_entry_names() {
 
 #[test]
 fn what_is_said_to_be_freed_is_freed() {
-    for limits in ["--packages-max-age 35h", "--packages-max-age 15h", "--packages-max-size 20kB --force"] {
+    for limits in
+        ["--packages-max-age 35h", "--packages-max-age 15h --force", "--packages-max-size 20kB --force"]
+    {
         let scratch = four();
         let before = scratch.du();
         let planned =

@@ -84,7 +84,7 @@ fn what_is_pinned_after_the_plan_stays() {
     let plan = scratch.run("plan --json --max-images 0 --packages-max-age 1h").ends(0).stdout();
     assert!(plan.contains("files.example/x") && plan.contains("\"key\":\"base\""));
     scratch.run("pin a* --closure").ends(0);
-    let ran = scratch.feed("apply", &plan).ends(1);
+    let ran = scratch.feed("apply --force", &plan).ends(1);
     for word in ["kept `app`: pinned since", "kept `base`: pinned since", "kept 2 packages: pinned since"] {
         assert!(ran.stderr().contains(word), "{ran}");
     }

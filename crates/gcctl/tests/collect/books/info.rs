@@ -49,7 +49,7 @@ fn what_would_be_free_without_any_set_is_free_without_it() {
             age_package(&scratch.store, &url(number));
         }
         let before = governed(&scratch);
-        scratch.run("run --max-age 50h --trash-grace 0s").ends(0);
+        scratch.run("run --max-age 50h --trash-grace 0s --force").ends(0);
         let left: Vec<_> = keys.iter().filter(|key| !going.contains(key)).cloned().collect();
         assert!(left.iter().all(|key| scratch.keys().contains(key)), "{seed}");
         assert_eq!(told["frees"].as_u64().unwrap(), before - governed(&scratch), "{seed}: {words:?} {told}");
