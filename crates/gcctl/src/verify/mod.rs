@@ -310,7 +310,12 @@ impl Verifier<'_> {
                     return Ok(());
                 }
                 Err(error) if error.is_unreadable() => {
-                    self.found(Of::Package, &path, &reason(&error), "");
+                    let is_too_large = is_too_large(&error);
+                    if self.repair && is_too_large {
+                        remove(&path)?;
+                    }
+                    let done = if is_too_large { "removed" } else { "" };
+                    self.found(Of::Package, &path, &reason(&error), done);
                     return Ok(());
                 }
                 entry => entry?,
@@ -474,6 +479,12 @@ fn reason(error: &storekit::Error) -> String {
         storekit::Error::Io { source, .. } => format!("it cannot be read: {source}"),
         error => error.to_string(),
     }
+}
+
+/// Whether it is larger than anything that is written there.
+fn is_too_large(error: &storekit::Error) -> bool {
+    let storekit::Error::Io { source, .. } = error else { return false };
+    source.kind() == std::io::ErrorKind::FileTooLarge
 }
 
 fn is_text(bytes: &[u8]) -> bool {

@@ -105,6 +105,25 @@ fn four() -> Scratch {
 }
 
 #[test]
+fn what_is_no_entry_keeps_no_body_and_no_image() {
+    let scratch = four();
+    scratch.three();
+    let folder = scratch.store.packages().path(&key("npm", "both"));
+    let folder = folder.parent().unwrap();
+    let large = folder.join(format!("{}.toml", "1".repeat(64)));
+    fs::create_dir(folder.join("sub.toml")).unwrap();
+    fs::write(&large, vec![b' '; 2 << 20]).unwrap();
+    let bodies = || fs::read_dir(scratch.root.join("packages/blobs/sha256")).unwrap().count();
+    let ran = scratch.run("run --packages-max-age 15h --max-images 2 --force");
+    assert!(matches!(ran.code(), 0 | 1), "{ran}");
+    assert_eq!((scratch.keys().as_str(), bodies()), ("a b", 1), "{ran}");
+    scratch.run("verify --repair");
+    assert!(!large.exists());
+    scratch.run("clean --packages");
+    assert_eq!(bodies(), 0);
+}
+
+#[test]
 fn packages_are_on_the_books_to_the_block() {
     let scratch = four();
     scratch.three();

@@ -24,6 +24,14 @@ use crate::files::{look, replace};
 /// for one another.
 type Short = [u8; 8];
 
+/// The bodies that the entries of a folder name.
+#[derive(Debug, Default)]
+struct Named {
+    bodies: Vec<Short>,
+    /// Whether one of the entries cannot be read.
+    has_unread: bool,
+}
+
 /// Remembers between the steps what it has read.
 #[derive(Debug)]
 pub struct NeededBodies {
@@ -32,16 +40,19 @@ pub struct NeededBodies {
     /// The bodies that are to go: no others are remembered. Nothing where that is not known yet.
     doomed: Option<HashSet<Digest>>,
     /// By their names below the entries: `SOURCE/XX`.
-    folders: HashMap<String, (FileState, Vec<Short>)>,
+    folders: HashMap<String, (FileState, Named)>,
     /// By how many folders each is named.
     count: HashMap<Short, u32>,
+    /// In how many folders something may name any of them.
+    unread: u32,
     of_this_step: bool,
     goes_past: bool,
 }
 
 impl NeededBodies {
-    /// Of these bodies of a store. An entry that is not understood names none; one that cannot be
-    /// read, or is of a later version, is an error.
+    /// Of these bodies of a store. An entry that is not understood, or is none (a folder, or larger
+    /// than any), names none; one that the disk or the system does not give out may name any of
+    /// them; one of a later version is an error.
     #[must_use]
     pub fn new(packages: &Packages, doomed: HashSet<Digest>) -> Self {
         Self { doomed: Some(doomed), ..Self::of_all(packages) }
@@ -57,6 +68,7 @@ impl NeededBodies {
             doomed: None,
             folders: HashMap::new(),
             count: HashMap::new(),
+            unread: 0,
             of_this_step: false,
             goes_past: false,
         }
@@ -90,7 +102,7 @@ impl NeededBodies {
             self.refresh()?;
             self.of_this_step = true;
         }
-        Ok(self.count.get(&short(digest)).is_some_and(|count| *count > 0))
+        Ok(self.unread > 0 || self.count.get(&short(digest)).is_some_and(|count| *count > 0))
     }
 
     fn refresh(&mut self) -> Result<()> {
@@ -110,9 +122,10 @@ impl NeededBodies {
                     other => {
                         self.forget(other);
                         let named = self.named_in(&folder)?;
-                        for digest in &named {
+                        for digest in &named.bodies {
                             *self.count.entry(*digest).or_default() += 1;
                         }
+                        self.unread += u32::from(named.has_unread);
                         self.folders.insert(folder, (state, named));
                     }
                 }
@@ -124,8 +137,10 @@ impl NeededBodies {
         Ok(())
     }
 
-    fn forget(&mut self, folder: Option<(FileState, Vec<Short>)>) {
-        for digest in folder.map(|(_, named)| named).unwrap_or_default() {
+    fn forget(&mut self, folder: Option<(FileState, Named)>) {
+        let Named { bodies, has_unread } = folder.map(|(_, named)| named).unwrap_or_default();
+        self.unread = self.unread.saturating_sub(u32::from(has_unread));
+        for digest in bodies {
             if let Some(count) = self.count.get_mut(&digest) {
                 *count = count.saturating_sub(1);
             }
@@ -133,43 +148,55 @@ impl NeededBodies {
     }
 
     /// The bodies that may be to go and that an entry in this folder names.
-    fn named_in(&self, folder: &str) -> Result<Vec<Short>> {
+    fn named_in(&self, folder: &str) -> Result<Named> {
         let mut index = Looking::at(&self.index, folder);
         let folder = self.entries.join(folder);
-        let mut named = HashSet::new();
+        let (mut named, mut has_unread) = (HashSet::new(), false);
         look::each(&folder, &mut |name, stat| {
             let Some(stem) = name.to_str().ok().and_then(|name| name.strip_suffix(".toml")) else {
                 return Ok(());
             };
             let known = Digest::from_hex(stem).filter(|_| look::is_file(stat));
             let known = known.and_then(|name| index.known(&name, &FileState::of(stat)));
-            let bodies = match known {
-                Some(summary) => summary.bodies,
+            let read = match known {
+                Some(summary) => Some(summary.bodies),
                 None => self.named_by(&folder.join(format!("{stem}.toml")))?,
             };
+            has_unread |= read.is_none();
+            let bodies = read.unwrap_or_default();
             named.extend(bodies.iter().filter(|body| self.may_go(body)).map(short));
             Ok::<_, Error>(())
         })?;
-        Ok(named.into_iter().collect())
+        Ok(Named { bodies: named.into_iter().collect(), has_unread })
     }
 
     fn may_go(&self, digest: &Digest) -> bool {
         self.doomed.as_ref().is_none_or(|doomed| doomed.contains(digest))
     }
 
-    fn named_by(&self, path: &Utf8Path) -> Result<Vec<Digest>> {
+    /// What the file names; `None` where it cannot be read and may name anything.
+    fn named_by(&self, path: &Utf8Path) -> Result<Option<Vec<Digest>>> {
         let bytes = match replace::read_capped(path, CAP) {
             Ok(bytes) => bytes.unwrap_or_default(),
-            Err(error) if self.goes_past && !is_of_this_process(&error) => return Ok(Vec::new()),
+            Err(error) if self.goes_past && !is_of_this_process(&error) => return Ok(Some(Vec::new())),
+            Err(error) if is_no_entry(&error) => return Ok(Some(Vec::new())),
+            Err(error) if error.is_unreadable() => return Ok(None),
             Err(error) => return Err(error),
         };
         match PackageEntry::parse(&bytes, path) {
-            Ok(entry) => Ok(entry.bodies()),
-            Err(_) if self.goes_past => Ok(in_text(&bytes)),
-            Err(Error::BadPackage { .. }) => Ok(Vec::new()),
+            Ok(entry) => Ok(Some(entry.bodies())),
+            Err(_) if self.goes_past => Ok(Some(in_text(&bytes))),
+            Err(Error::BadPackage { .. }) => Ok(Some(Vec::new())),
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether nobody would read it as an entry: it is no plain file, or larger than any entry.
+fn is_no_entry(error: &Error) -> bool {
+    use std::io::ErrorKind::{FileTooLarge, InvalidInput, IsADirectory};
+    let Error::Io { source, .. } = error else { return false };
+    matches!(source.kind(), FileTooLarge | InvalidInput | IsADirectory)
 }
 
 /// Whether it is this process that has not what it takes to read a file.
@@ -221,6 +248,26 @@ mod tests {
         let lock = store.lock_exclusive().unwrap();
         needed.begin_step();
         needed.is_needed(&lock, digest)
+    }
+
+    #[test]
+    fn what_is_no_entry_names_nothing_and_what_cannot_be_read_anything() {
+        let (_dir, store) = store();
+        let (named, path) = put(&store, "https://h.example/a", b"named");
+        let unnamed = body(&store.packages(), b"other").digest();
+        let mut needed = NeededBodies::new(&store.packages(), [named, unnamed].into());
+        let folder = path.parent().unwrap();
+        let (large, sub) = (folder.join(format!("{}.toml", "1".repeat(64))), folder.join("sub.toml"));
+        fs::create_dir(&sub).unwrap();
+        fs::write(&large, vec![b' '; usize::try_from(CAP).unwrap() + 1]).unwrap();
+        let mut of = |digest| is_needed(&mut needed, &store, digest).unwrap();
+        assert_eq!((of(&named), of(&unnamed)), (true, false));
+        // A circle of links is read by nobody, not even by root.
+        let circle = folder.join(format!("{}.toml", "2".repeat(64)));
+        std::os::unix::fs::symlink(&circle, &circle).unwrap();
+        assert_eq!((of(&named), of(&unnamed)), (true, true));
+        fs::remove_file(&circle).unwrap();
+        assert_eq!((of(&named), of(&unnamed)), (true, false));
     }
 
     #[test]
@@ -301,10 +348,8 @@ mod tests {
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
         fs::write(path.with_file_name("large.toml"), vec![b'#'; 2 << 20]).unwrap();
-        let mut past = NeededBodies::new(&store.packages(), [unnamed].into()).going_past_damage();
-        assert!(!is_needed(&mut past, &store, &unnamed).unwrap());
-        assert!(
-            is_needed(&mut NeededBodies::new(&store.packages(), HashSet::new()), &store, &named).is_err()
-        );
+        let needed = || NeededBodies::new(&store.packages(), [unnamed].into());
+        assert!(!is_needed(&mut needed().going_past_damage(), &store, &unnamed).unwrap());
+        assert!(!is_needed(&mut needed(), &store, &unnamed).unwrap());
     }
 }
