@@ -5,8 +5,8 @@
 //! bytes is exceeded, and never what `run` would ask `--force` for. What it did is written into the
 //! file that it locks, for `limits` to tell, and noted as an event.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use storekit::error::At;
+use storekit::files::{lock, replace};
 use storekit::{Event, Kind, Store};
 use toolkit::Outcome;
 
@@ -36,6 +37,9 @@ const EVERY: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(300);
 /// So long others have the store between two steps.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// What the last one did has no more bytes.
+const LARGEST: u64 = 64 << 10;
 
 /// What the last one did.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,10 +91,8 @@ pub fn background(store: &Store, limits: &Limits, stop: &Arc<AtomicBool>) -> Res
 
 /// What the last one did; `None` where none has, or that cannot be read.
 pub(crate) fn last(store: &Store) -> Option<Last> {
-    let mut text = String::new();
-    let file = File::open(path(store)).ok()?;
-    file.take(64 << 10).read_to_string(&mut text).ok()?;
-    serde_json::from_str(text.trim_end()).ok()
+    let bytes = replace::read_capped(&path(store), LARGEST).ok()??;
+    serde_json::from_slice(bytes.trim_ascii_end()).ok()
 }
 
 fn path(store: &Store) -> Utf8PathBuf {
@@ -101,8 +103,7 @@ fn path(store: &Store) -> Utf8PathBuf {
 fn turn(store: &Store) -> Result<Option<File>> {
     let path = path(store);
     let is_new = !path.exists();
-    let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).create(true).truncate(false).open(&path).at("open", &path)?;
+    let file = lock::open(&path, lock::MODE).at("open", &path)?;
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         return Ok(None);
     }

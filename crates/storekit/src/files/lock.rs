@@ -8,19 +8,24 @@
 //! Limit: on a network file system the locks are as good as its flock.
 
 use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use crate::error::{At, Error, Result};
 
 /// How long a lock is waited for, unless another time is said.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Locks may be taken by whoever may write in the store.
+pub const MODE: u32 = 0o666;
 
 /// While this lives, nothing is removed from the store.
 #[must_use = "the store is unlocked when this is dropped"]
@@ -92,9 +97,26 @@ impl Locks {
 
     fn take(&self, name: &str, operation: FlockOperation) -> Result<File> {
         let path = self.root.join(name);
-        let file = OpenOptions::new().create(true).append(true).open(&path).at("open", &path)?;
+        let file = open(&path, MODE).at("open", &path)?;
         wait(&file, operation, &self.patience, &path)?;
         Ok(file)
+    }
+}
+
+/// Opens a file to lock it, read it and append to it; it is made where it is missing, with `mode` less
+/// what the process's mask takes. What is no plain file is never waited for.
+///
+/// # Errors
+/// I/O errors; `InvalidInput` for what is no plain file.
+pub fn open(path: &Utf8Path, mode: u32) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let mut options = OpenOptions::new();
+    options.create(true).read(true).append(true).mode(mode).custom_flags(flags);
+    let file = options.open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no plain file; remove what stands there"))
     }
 }
 
@@ -133,6 +155,19 @@ mod tests {
         let patience = Patience { limit, ..Patience::default() };
         let locks = Locks::new(Utf8Path::from_path(dir.path()).unwrap(), patience);
         (dir, locks)
+    }
+
+    #[test]
+    fn what_is_no_plain_file_is_not_waited_for() {
+        let (dir, locks) = locks(Duration::from_millis(30));
+        let path = Utf8Path::from_path(dir.path()).unwrap().join(".lock");
+        let make = |kind| rustix::fs::mknodat(rustix::fs::CWD, path.as_str(), kind, 0o600.into(), 0);
+        make(rustix::fs::FileType::Fifo).unwrap();
+        let Err(Error::Io { source, .. }) = locks.shared() else { panic!("a pipe was locked") };
+        assert_eq!(source.kind(), io::ErrorKind::InvalidInput);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(locks.exclusive().is_err());
     }
 
     #[test]

@@ -4,13 +4,15 @@
 //! A turn is a lock on a file, gone when its holder is. Where it cannot be taken, as in a folder
 //! that is read-only, all do the work: a lock is never worth a failure.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
+
+use super::lock;
 
 /// No note is longer, in bytes.
 const LONGEST: u64 = 64 << 10;
@@ -40,8 +42,7 @@ impl Turn {
         let deadline = Instant::now() + patience;
         let mut waited = false;
         loop {
-            let opened = OpenOptions::new().create(true).read(true).append(true).open(path);
-            let Ok(mut file) = opened else { break };
+            let Ok(mut file) = lock::open(path, lock::MODE) else { break };
             match file.try_lock() {
                 // Who had it has removed the file: another may be there by now.
                 Ok(()) if !stands(&file, path) => {}

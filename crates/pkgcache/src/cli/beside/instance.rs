@@ -3,15 +3,15 @@
 //! `packages/server.toml` has both; that process holds its lock (`flock`), so that the lock ends
 //! with it, however that ends.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use miette::{IntoDiagnostic, Result, WrapErr};
 use pkgcache::Config;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
+use storekit::files::{lock, replace};
 use storekit::{Digest, Store};
 
 /// The version of the file.
@@ -48,8 +48,7 @@ impl Instance {
         let packages = store.packages();
         packages.prepare()?;
         let path = packages.folder().join("server.toml");
-        let mut options = OpenOptions::new();
-        let file = options.read(true).append(true).create(true).mode(0o600).open(&path);
+        let file = lock::open(&path, 0o600);
         let file = file.into_diagnostic().wrap_err_with(|| format!("cannot open `{path}`"))?;
         Ok(Self { path, file })
     }
@@ -72,7 +71,7 @@ impl Instance {
     /// What the file says; `None` where nothing can be made of it.
     pub(crate) fn note(&self) -> Option<Note> {
         let mut text = String::new();
-        File::open(&self.path).ok()?.take(4096).read_to_string(&mut text).ok()?;
+        replace::open_regular(&self.path).ok()??.take(4096).read_to_string(&mut text).ok()?;
         toml::from_str(&text).ok().filter(|note: &Note| note.version == VERSION)
     }
 
