@@ -30,15 +30,20 @@ pub fn verify(store: &Store, repair: bool, console: &mut Console<'_>) -> Result<
     let words = [(report.files, "file"), (report.images, "image"), (report.packages, "package")];
     let words: Vec<_> = words.into_iter().map(|(number, one)| count(number, one)).collect();
     let unfetched = (report.unfetched > 0).then(|| not_fetched(store, report.unfetched, "blob"));
-    if let Some(text) = unfetched.as_ref().filter(|_| report.findings.iter().any(|it| it.kind != Of::Trash)) {
+    if let Some(text) = unfetched.as_ref().filter(|_| report.findings.iter().any(|it| !it.is_harmless)) {
         console.say(text);
     }
-    let (in_trash, harmful): (Vec<_>, Vec<_>) =
-        report.findings.iter().partition(|finding| finding.kind == Of::Trash);
-    if !in_trash.is_empty() {
-        let files = count(in_trash.len() as u64, "damaged file");
+    let (harmless, harmful): (Vec<_>, Vec<_>) = report.findings.iter().partition(|it| it.is_harmless);
+    let in_trash = harmless.iter().filter(|it| it.kind == Of::Trash).count() as u64;
+    if in_trash > 0 {
+        let files = count(in_trash, "damaged file");
         let then = if repair { "" } else { "; `undo` leaves them there, and `--repair` removes them" };
         console.say(format!("{files} in the trash, which do the store no harm{then}"));
+    }
+    if harmless.iter().any(|it| it.kind == Of::Index) && !repair {
+        console.say(
+            "the index is late, which does the store no harm: the next command that writes makes it anew",
+        );
     }
     match harmful.len() as u64 {
         0 if let Some(text) = unfetched => {

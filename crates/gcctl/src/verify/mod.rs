@@ -54,6 +54,9 @@ pub struct Finding {
     /// Whether a repair puts it right.
     #[serde(skip)]
     pub can_be_mended: bool,
+    /// Whether nothing is lost by it: it lies in the trash, or is made from the rest, and late.
+    #[serde(skip)]
+    pub is_harmless: bool,
 }
 
 /// What a finding is about.
@@ -152,7 +155,8 @@ impl Verifier<'_> {
         let path = path.strip_prefix(self.store.root()).unwrap_or(path).to_string();
         let can_be_mended = !done.is_empty();
         let done = (self.repair && can_be_mended).then_some(done);
-        self.report.findings.push(Finding { kind, path, problem: problem.to_string(), done, can_be_mended });
+        let (problem, is_harmless) = (problem.to_string(), kind == Of::Trash);
+        self.report.findings.push(Finding { kind, path, problem, done, can_be_mended, is_harmless });
     }
 
     /// Every blob of images and every body of packages. Those that are damaged move aside.
@@ -411,11 +415,15 @@ impl Verifier<'_> {
         if self.moved {
             images.sync_index()?;
         }
-        let Some(problem) = lasting_index_problem(&images, &path)? else { return Ok(()) };
+        let Some((problem, is_late)) = lasting_index_problem(&images, &path)? else { return Ok(()) };
         if self.repair {
             images.sync_index()?;
         }
         self.found(Of::Index, &path, &problem, "made anew");
+        // Who was killed between a key and the index leaves it so.
+        if let Some(found) = self.report.findings.last_mut() {
+            found.is_harmless = is_late;
+        }
         Ok(())
     }
 }
@@ -427,8 +435,9 @@ enum IndexProblem {
     Off(BTreeSet<String>),
 }
 
-/// What stays wrong for a while: who saves an image writes its key before it writes the index.
-fn lasting_index_problem(images: &Images, path: &Utf8Path) -> Result<Option<String>> {
+/// What stays wrong for a while, for who saves an image writes its key before it writes the index;
+/// and whether it is late alone, and else an index.
+fn lasting_index_problem(images: &Images, path: &Utf8Path) -> Result<Option<(String, bool)>> {
     let mut lasting: Option<BTreeSet<String>> = None;
     for look in 0..LOOKS {
         if look > 0 {
@@ -436,7 +445,7 @@ fn lasting_index_problem(images: &Images, path: &Utf8Path) -> Result<Option<Stri
         }
         let off = match index_problem(images, path)? {
             None => return Ok(None),
-            Some(IndexProblem::Whole(problem)) => return Ok(Some(problem.to_owned())),
+            Some(IndexProblem::Whole(problem)) => return Ok(Some((problem.to_owned(), false))),
             Some(IndexProblem::Off(off)) => off,
         };
         let still =
@@ -447,7 +456,7 @@ fn lasting_index_problem(images: &Images, path: &Utf8Path) -> Result<Option<Stri
         lasting = Some(still);
     }
     let number = lasting.map_or(0, |off| off.len() as u64);
-    Ok(Some(format!("it is out of date by {}", count(number, "key"))))
+    Ok(Some((format!("it is out of date by {}", count(number, "key")), true)))
 }
 
 fn index_problem(images: &Images, path: &Utf8Path) -> Result<Option<IndexProblem>> {

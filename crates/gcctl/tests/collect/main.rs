@@ -467,6 +467,7 @@ fn a_sweep_that_is_killed_leaves_a_whole_store_and_the_next_one_ends_it() {
         child.kill().unwrap();
         let status = child.wait().unwrap();
         assert!(status.success() || status.signal() == Some(9), "{status}");
+        scratch.run("verify").ends(0);
         scratch.assert_whole();
     }
     scratch.run("run --max-images 2 --trash-grace 0s").ends(0);
