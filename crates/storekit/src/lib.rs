@@ -7,6 +7,7 @@
 
 pub mod blobs;
 pub mod checksum;
+pub mod clock;
 pub mod digest;
 pub mod error;
 pub mod events;

@@ -35,6 +35,15 @@ pub fn is_damaged(name: &str) -> bool {
     name == DAMAGED
 }
 
+/// The time of the run that has given the trash's folder its name, by its clock or by the store's
+/// where that was behind; `None` for what has another name.
+#[must_use]
+pub fn time_of(name: &str) -> Option<Timestamp> {
+    let (time, _process) = name.rsplit_once('-')?;
+    let time = jiff::civil::DateTime::strptime(TIME, time).ok()?;
+    Some(time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
+}
+
 /// The trash of a store.
 #[derive(Clone, Debug)]
 pub struct Trash {
@@ -281,9 +290,7 @@ impl Batch {
     /// The time in the name: that of the run, or a little after the run before where the clock was
     /// behind it.
     fn time(&self) -> Option<Timestamp> {
-        let (time, _process) = self.name.rsplit_once('-')?;
-        let time = jiff::civil::DateTime::strptime(TIME, time).ok()?;
-        Some(time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
+        time_of(&self.name)
     }
 
     fn folder(&self) -> Utf8PathBuf {

@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
-use storekit::Store;
 use storekit::files::lfs;
+use storekit::{Store, clock};
 use toolkit::Outcome;
 use toolkit::words::count;
 
@@ -167,6 +167,9 @@ fn look_and_say(
     console: &mut Console<'_>,
 ) -> Result<(Plan, Returns)> {
     let (snapshot, plan, returns) = look_with(store, wanted, limits)?;
+    if let Some(doubted) = clock::read(store, Timestamp::now()).doubted {
+        console.warn(show::doubt(&doubted, snapshot.now));
+    }
     let going: HashSet<_> = plan.images.iter().map(|image| &image.key).collect();
     let staying = snapshot.unknown().filter(|image| !going.contains(&image.key));
     let (unfetched, damaged): (Vec<_>, Vec<_>) = staying.partition(|image| image.unfetched);

@@ -18,7 +18,7 @@ use crate::plan::file::{self as plan_file, WrittenUnmet};
 use crate::plan::{Eviction, Holds, Left, Objection, Plan, Rest, Share, Unmet};
 use crate::sweep::{Kept, Reason, Swept, Went};
 pub use df::{Df, df, df_table, ecosystems, image_names};
-pub use odd::oddities;
+pub use odd::{doubt, oddities};
 use toolkit::amount::{Amount, Setting};
 use toolkit::words::{ago, count, span};
 use toolkit::{Align, Table};

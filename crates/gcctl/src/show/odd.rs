@@ -1,9 +1,24 @@
 //! What of a store is not as it should be and is passed over, in words.
 
+use jiff::Timestamp;
+use storekit::clock;
 use toolkit::words::count;
 
 /// So many are named, others counted.
 const NAMED: usize = 3;
+
+/// That a clock is not believed.
+#[must_use]
+pub fn doubt(doubted: &clock::Doubted, believed: Timestamp) -> String {
+    let shown = |time: Timestamp| time.strftime("%Y-%m-%d %H:%M").to_string();
+    format!(
+        "the clock says {}, and this store was last collected on {}: ages are reckoned from then, until the clock has \
+         run on to {}",
+        shown(doubted.clock),
+        shown(believed),
+        shown(doubted.until)
+    )
+}
 
 /// What is to be said of what stands where only files of the store do (`strays`, paths below the
 /// store), and of these images, which stay and of which it is not known what they need; of those

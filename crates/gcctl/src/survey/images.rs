@@ -6,7 +6,7 @@
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use storekit::digest::DigestMap;
@@ -120,10 +120,9 @@ impl Reader<'_> {
     fn read<T>(&self, files: &[File], image: &impl Fn(Settled) -> T) -> Result<Part<T>> {
         let mut part = Part::of(files.len());
         let mut walker = self.images.walker().with_seen(Arc::clone(self.seen));
-        let now = SystemTime::now();
         for file in files {
             let bytes = file.bytes;
-            if let Some((place, listed, reach)) = self.noted(file, now) {
+            if let Some((place, listed, reach)) = self.noted(file) {
                 part.known.push(place);
                 part.images.push(image(Settled { listed, reach, bytes, unknown: false }));
                 continue;
@@ -148,11 +147,10 @@ impl Reader<'_> {
     }
 
     /// What is noted of the entry, where all of it is as it was.
-    fn noted(&self, file: &File, now: SystemTime) -> Option<(usize, Listed, Reach)> {
+    fn noted(&self, file: &File) -> Option<(usize, Listed, Reach)> {
         let state = file.state.as_ref()?;
-        // A use in the future is looked at, and stamped, as it is without the notes.
         let used = u64::try_from(state.modified()).ok().map(Duration::from_nanos);
-        let used = UNIX_EPOCH.checked_add(used?).filter(|used| *used <= now)?;
+        let used = UNIX_EPOCH.checked_add(used?)?;
         let (place, note) = self.notes.get(&file.key, state)?;
         if !note.blobs.iter().all(|blob| self.is_still(blob)) {
             return None;

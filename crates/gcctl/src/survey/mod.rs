@@ -17,7 +17,7 @@ use storekit::files::replace;
 use storekit::images::referrers;
 use storekit::packages::entry;
 use storekit::packages::index::Summary;
-use storekit::{Descriptor, Digest, Images, Key, PackageEntry, Reach, Store, Walker, trash};
+use storekit::{Descriptor, Digest, Images, Key, PackageEntry, Reach, Store, Walker, clock, trash};
 
 use crate::disk::{self, Apart, Place};
 use crate::error::Result;
@@ -36,7 +36,8 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
     // Blobs first: what an entry needs that came after them is not taken for unreferenced.
     let folders::Found { blobs, mut entries, mut bodies, mut aside, mut apart } = folders::read(store)?;
     let blobs = Arc::new(blobs);
-    let now = Timestamp::now();
+    // A clock that is years off ages nothing.
+    let now = clock::read(store, Timestamp::now()).now;
     let holds = Holds::read(&images, now)?;
     let image = |Settled { listed, reach, bytes, unknown }: Settled| Image {
         digest: listed.entry.descriptor.digest,
@@ -255,7 +256,9 @@ pub(crate) fn entry_with_metadata(path: &Utf8Path) -> Result<Option<(PackageEntr
     }
 }
 
-/// When a folder of the trash was filled: a time in the future counts as now.
+/// When a folder of the trash was filled: a time in the future counts as now, and of a folder that
+/// was filled while the clock was behind, the time in its name.
 fn first_seen(removed: Removed, now: Timestamp) -> Removed {
-    Removed { since: removed.since.min(now), ..removed }
+    let named = trash::time_of(&removed.name).filter(|time| *time <= now);
+    Removed { since: removed.since.min(now).max(named.unwrap_or(Timestamp::MIN)), ..removed }
 }

@@ -22,6 +22,7 @@ use storekit::files::state::FileState;
 use storekit::images::BESIDE;
 use storekit::{
     Age, Batch, Damaged, Digest, Discarded, Event, Images, Key, Kind, Listed, NeededBodies, Standing, Store,
+    clock,
 };
 use toolkit::amount::Setting;
 
@@ -253,6 +254,7 @@ enum With {
 struct Sweep<'a> {
     store: &'a Store,
     plan: &'a Plan,
+    time: clock::Time,
     images: Images,
     batch: Batch,
     shred: bool,
@@ -273,12 +275,13 @@ impl<'a> Sweep<'a> {
         let images = store.images();
         let roots = Roots::new(&images);
         let trash = store.trash();
-        let batch = if plan.shred { trash.shredder() } else { trash.batch(Timestamp::now()) };
+        let time = clock::observe(store, Timestamp::now());
+        let batch = if plan.shred { trash.shredder() } else { trash.batch(time.now) };
         let (shred, swept) = (plan.shred, Swept::default());
         let needed = NeededBodies::new(&store.packages(), packages::doomed(plan));
         let (holds, pins) = (Holds::default(), Vec::new());
         let (pace, watch) = (Pace::default(), &|_| {});
-        Self { store, plan, images, batch, shred, stop, pace, roots, needed, holds, pins, swept, watch }
+        Self { store, plan, time, images, batch, shred, stop, pace, roots, needed, holds, pins, swept, watch }
     }
 
     /// Whether what goes can be moved to the trash, as far as it is not deleted at once.
@@ -328,7 +331,10 @@ impl<'a> Sweep<'a> {
     /// Before anything moves: a full disk has room then.
     fn empty_trash(&mut self) -> Result<()> {
         let trash = self.store.trash();
-        trash.settle_times(SystemTime::now())?;
+        if self.time.doubted.is_none() {
+            trash.settle_times(SystemTime::now())?;
+            self.images.settle_stamps()?;
+        }
         for emptied in &self.plan.trash {
             if self.stopped() {
                 return Ok(());
@@ -432,7 +438,7 @@ impl<'a> Sweep<'a> {
             && !(self.is_forced(&image.key) && self.is_unknown(&listed)?)
         {
             Some(Reason::Pinned)
-        } else if used > image.used {
+        } else if used > image.used && !self.images.is_stamped_ahead(&image.key) {
             Some(Reason::Used)
         } else {
             None

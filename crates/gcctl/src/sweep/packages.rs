@@ -139,7 +139,11 @@ fn look_again(path: &Utf8Path, package: View<'_>) -> Result<std::result::Result<
         return Ok(Err(Reason::SavedAnew));
     }
     let used = metadata.modified().at("read", path)?;
-    // A time in the future counts as now.
-    let used = Timestamp::try_from(used).unwrap_or(Timestamp::MAX).min(Timestamp::now());
-    Ok(if used > package.used() { Err(Reason::Used) } else { Ok(disk::bytes_with(&metadata)) })
+    let used = Timestamp::try_from(used).unwrap_or(Timestamp::MAX);
+    // No use of now has a time in the future.
+    Ok(if used > package.used() && used <= Timestamp::now() {
+        Err(Reason::Used)
+    } else {
+        Ok(disk::bytes_with(&metadata))
+    })
 }

@@ -1,6 +1,7 @@
 //! What is said: only what is true, in words that its reader knows.
 
 use std::fs;
+use std::time::{Duration, SystemTime};
 
 use larder_tests::{Part, Ran, have};
 use storekit::Key;
@@ -136,6 +137,77 @@ fn undo_brings_back_the_last_run_although_the_clock_was_set_back() {
     assert_eq!(ran.stdout(), "b\n");
     assert_eq!(scratch.run("undo").ends(0).stdout(), "c\n");
     scratch.assert_whole();
+}
+
+/// Gives the store the note that it was collected at this time, and where a clock was doubted first.
+fn collected(scratch: &Scratch, at: SystemTime, doubted: Option<SystemTime>) {
+    let file = fs::File::create(scratch.root.join(".clock")).unwrap();
+    let doubted = doubted.unwrap_or(SystemTime::UNIX_EPOCH);
+    file.set_times(fs::FileTimes::new().set_modified(at).set_accessed(doubted)).unwrap();
+}
+
+#[test]
+fn a_clock_that_is_years_ahead_deletes_nothing_early() {
+    let scratch = Scratch::new();
+    scratch.three().store_packages(&["npm x 30 x"]);
+    scratch.run("run --max-images 2").ends(0);
+    let now = SystemTime::now();
+    let batch = scratch.store.trash().batches().unwrap().remove(0);
+    let folder = fs::File::open(scratch.root.join("trash").join(batch.name())).unwrap();
+    folder.set_modified(now - Duration::from_hours(40)).unwrap();
+    collected(&scratch, now - Duration::from_hours(24 * 365 * 3), None);
+    let all = || (scratch.keys(), scratch.packages(), scratch.store.trash().batches().unwrap().len());
+    let before = all();
+    let ran = scratch.run("run --max-age 1h --force").ends(0);
+    assert!(ran.stderr().contains("ages are reckoned from then"), "{ran}");
+    assert_eq!(all(), before);
+    // It has run on for a day.
+    let first = now - Duration::from_hours(25);
+    collected(&scratch, now - Duration::from_hours(24 * 365 * 3), Some(first));
+    let ran = scratch.run("run --max-age 1h --force").ends(0);
+    assert!(!ran.stderr().contains("the clock"), "{ran}");
+    assert_eq!((scratch.keys(), scratch.packages()), (String::new(), String::new()));
+}
+
+#[test]
+fn a_clock_that_is_years_behind_makes_nothing_older() {
+    let scratch = Scratch::new();
+    scratch.three();
+    let ahead = SystemTime::now() + Duration::from_hours(24 * 365 * 3);
+    // To the store, the clock is three years behind.
+    collected(&scratch, ahead, None);
+    for (key, hours) in [("a", 8), ("b", 9), ("c", 10)] {
+        let path = scratch.store.images().folder().join("keys").join(key);
+        let file = fs::File::options().append(true).open(path).unwrap();
+        file.set_modified(ahead - Duration::from_hours(hours)).unwrap();
+    }
+    let stamps = || {
+        let path = |key: &str| scratch.store.images().folder().join("keys").join(key);
+        ["a", "b"].map(|key| fs::metadata(path(key)).unwrap().modified().unwrap())
+    };
+    let before = stamps();
+    scratch.store.images().touch(&"a".parse().unwrap());
+    let ran = scratch.run("run --max-age 20h --max-images 2").ends(0);
+    assert!(ran.stderr().contains("ages are reckoned from then"), "{ran}");
+    assert_eq!(stamps(), before);
+    // What is named goes, for nobody has used it since.
+    scratch.run("rm b").ends(0);
+    assert_eq!(scratch.keys(), "a");
+    let batch = scratch.store.trash().batches().unwrap().pop().unwrap();
+    let year = jiff::Timestamp::try_from(ahead).unwrap().strftime("%Y").to_string();
+    assert!(batch.name().starts_with(&year), "{}", batch.name());
+}
+
+#[test]
+fn a_folder_of_the_trash_is_as_old_as_its_name_says() {
+    let scratch = Scratch::new();
+    scratch.three().run("run --max-images 2").ends(0);
+    let batch = scratch.store.trash().batches().unwrap().remove(0);
+    // The clock was behind when it was filled.
+    let folder = fs::File::open(scratch.root.join("trash").join(batch.name())).unwrap();
+    folder.set_modified(SystemTime::UNIX_EPOCH + Duration::from_hours(1)).unwrap();
+    scratch.run("run").ends(0);
+    assert_eq!(scratch.run("undo").ends(0).stdout(), "c\n");
 }
 
 #[test]

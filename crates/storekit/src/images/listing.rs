@@ -25,7 +25,7 @@ pub struct Listed {
     pub key: Key,
     /// What is stored under it.
     pub entry: Entry,
-    /// When it was last used, by our own stamp; never later than now.
+    /// When it was last used, by our own stamp: in the future where a clock was ahead, or is behind.
     pub used: SystemTime,
 }
 
@@ -98,11 +98,7 @@ impl Images {
     /// [`crate::Error::BadFile`], [`crate::Error::Newer`], I/O errors.
     pub fn peek(&self, key: &Key) -> Result<Option<Listed>> {
         let Some((entry, metadata)) = self.read_with_metadata(key)? else { return Ok(None) };
-        let now = SystemTime::now();
-        let used = match metadata.modified().ok().filter(|used| *used <= now) {
-            Some(used) => used,
-            None => self.last_use(key)?.unwrap_or(now),
-        };
+        let used = metadata.modified().unwrap_or_else(|_| SystemTime::now());
         Ok(Some(Listed { key: key.clone(), entry, used }))
     }
 }

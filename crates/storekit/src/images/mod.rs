@@ -198,20 +198,31 @@ impl Images {
         Ok(None)
     }
 
-    /// When the key was last used; a stamp from the future counts as used now, and is stamped again
-    /// where the store can be written to. `None`: no such key.
+    /// When the key was last used; a stamp from the future counts as used now. `None`: no such key.
     ///
     /// # Errors
     /// I/O errors.
     pub fn last_use(&self, key: &Key) -> Result<Option<SystemTime>> {
-        let path = self.key_path(key);
-        let stamp = stamp(&path)?;
-        if stamp.is_none_or(|time| time <= SystemTime::now()) {
-            return Ok(stamp);
+        Ok(stamp(&self.key_path(key))?.map(|time| time.min(SystemTime::now())))
+    }
+
+    /// Whether the key's stamp is in the future: by a clock that was ahead, or since this one is
+    /// behind. No use of now is.
+    #[must_use]
+    pub fn is_stamped_ahead(&self, key: &Key) -> bool {
+        stamp(&self.key_path(key)).is_ok_and(|time| time.is_some_and(|time| time > SystemTime::now()))
+    }
+
+    /// Stamps the keys as used now that have a stamp in the future, where the clock is right: else
+    /// they would be as good as new until then. Keys that cannot be stamped stay as they are.
+    ///
+    /// # Errors
+    /// A folder of keys that cannot be listed.
+    pub fn settle_stamps(&self) -> Result<()> {
+        for key in self.keys()?.iter().filter(|key| self.is_stamped_ahead(key)) {
+            let _ = set_to_now(&self.key_path(key));
         }
-        // Each look would count as a new use.
-        let _ = stamp_now(&path);
-        Ok(self::stamp(&path)?.map(|time| time.min(SystemTime::now())))
+        Ok(())
     }
 
     /// Stamps the key as used now: a collector that has chosen it before sees that. A store that
@@ -528,7 +539,14 @@ fn stamp(path: &Utf8Path) -> Result<Option<SystemTime>> {
     }
 }
 
+/// Stamps a file as used now, unless that would make its last use an earlier one: by a clock that is
+/// behind, it would be as old as that is off.
 pub(crate) fn stamp_now(path: &Utf8Path) -> rustix::io::Result<()> {
+    let is_ahead = stamp(path).is_ok_and(|time| time.is_some_and(|time| time > SystemTime::now()));
+    if is_ahead { Ok(()) } else { set_to_now(path) }
+}
+
+fn set_to_now(path: &Utf8Path) -> rustix::io::Result<()> {
     let now = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
     let omit = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
     let times = Timestamps { last_access: omit, last_modification: now };

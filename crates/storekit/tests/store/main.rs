@@ -360,7 +360,11 @@ fn a_stamp_from_the_future_counts_as_used_now() {
     let future = SystemTime::now() + Duration::from_secs(1_000_000);
     fs::File::options().append(true).open(&path).unwrap().set_modified(future).unwrap();
     assert!(scratch.store.images().last_use(&key("k")).unwrap().unwrap() <= SystemTime::now());
+    // A clock that is behind makes no use an earlier one.
     scratch.store.images().touch(&key("k"));
+    assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), future);
+    assert!(scratch.store.images().is_stamped_ahead(&key("k")));
+    scratch.store.images().settle_stamps().unwrap();
     assert!(
         fs::metadata(&path).unwrap().modified().unwrap() <= SystemTime::now(),
         "it was not stamped again"
