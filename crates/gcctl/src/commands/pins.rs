@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
-use storekit::{Fetched, Given, Key, KeyOrName, Pin, Store};
+use storekit::{Fetched, Given, Key, KeyOrName, Pin, Store, image_name};
 use toolkit::words::count;
 use toolkit::{Align, Outcome, Table};
 
@@ -264,14 +264,30 @@ impl fmt::Display for Meant {
     }
 }
 
-/// What is meant, or a word that it is not there.
+/// What is meant, or a word that it is not there. A name without a tag that no image has, but that
+/// some have with a tag, means all of these.
 fn meant(store: &Store, what: &Pinned) -> Result<std::result::Result<Meant, String>> {
     Ok(match what {
         Pinned::Pattern(pattern) => Ok(Meant::Pattern(pattern.clone())),
-        Pinned::One(text) => lookup(store, text)?
-            .map(Meant::Key)
-            .ok_or_else(|| format!("{}; `gcctl ls` lists the keys", text.absent())),
+        Pinned::One(text) => match lookup(store, text)? {
+            Some(key) => Ok(Meant::Key(key)),
+            None => all_tags(store, text.as_str())?
+                .map(Meant::Pattern)
+                .ok_or_else(|| format!("{}; `gcctl ls` lists the keys", text.absent())),
+        },
     })
+}
+
+/// The pattern of all tags of a name that has none; `None` where no image has one of these.
+fn all_tags(store: &Store, name: &str) -> Result<Option<String>> {
+    if image_name::without_tag(name) != name {
+        return Ok(None);
+    }
+    let images = store.images().list_sound()?;
+    let mut names = images.iter().flat_map(|image| &image.entry.names);
+    let is_meant =
+        |it: &&String| image_name::without_tag(image_name::familiar(it)) == image_name::familiar(name);
+    Ok(names.find(is_meant).map(|it| format!("{}:*", image_name::without_tag(it))))
 }
 
 /// What a command did with one.

@@ -79,6 +79,18 @@ fn what_a_closure_cannot_hold_is_said() {
 }
 
 #[test]
+fn a_name_without_a_tag_means_all_its_tags() {
+    let scratch = Scratch::new();
+    scratch.three().name("a", &["n1:1"]).name("b", &["docker.io/library/n1:2"]).name("c", &["n10:1"]);
+    scratch.run("pin n1").ends(0).says("n1:*` pinned: holds 2 images");
+    scratch.run("run --max-images 0").ends(1);
+    assert_eq!(scratch.keys(), "a b");
+    scratch.run("unpin n1").ends(0);
+    assert_eq!(scratch.run("pins").ends(0).stdout(), "");
+    scratch.run("pin n2").ends(1).says("`gcctl ls` lists the keys");
+}
+
+#[test]
 fn what_is_pinned_after_the_plan_stays() {
     let scratch = built();
     let plan = scratch.run("plan --json --max-images 0 --packages-max-age 1h").ends(0).stdout();
