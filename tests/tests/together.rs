@@ -104,8 +104,11 @@ fn packages_are_served_and_stored_while_they_are_collected() {
     let upstream = format!("/={}", origin.url());
     let server = Server::start(command.args(["serve", "--listen", "127.0.0.1:0", "--upstream", &upstream]));
     let collect = "for round in $(seq 25); do gcctl LINE; [ $? -le 1 ] || exit 9; done";
-    let lines =
-        ["clean -q --packages", "run -q --packages-max-size 90kB --force", "run -q --packages-max-age 1s"];
+    let lines = [
+        "clean -q --packages",
+        "run -q --packages-max-size 90kB --force",
+        "run -q --packages-max-age 1s --force",
+    ];
     let collectors: Vec<_> = lines.iter().map(|line| session.start(&collect.replace("LINE", line))).collect();
     let is_over = AtomicBool::new(false);
     let ask = |client: usize| {

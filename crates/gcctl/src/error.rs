@@ -142,6 +142,13 @@ pub enum Error {
         /// What is listed.
         what: String,
     },
+    /// A filter of images where others are listed.
+    #[error("`--older` is for images: of what `ls {what}` lists it is not known when it came")]
+    #[diagnostic(code(gcctl::not_of_images), help("`--unused AGE` goes by when it was used or written last"))]
+    NotOfImages {
+        /// What is listed.
+        what: String,
+    },
     /// A report as JSON.
     #[error("`report` writes a page of HTML, and knows no `--json`")]
     #[diagnostic(

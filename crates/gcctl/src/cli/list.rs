@@ -28,6 +28,9 @@ pub(super) struct ListArgs {
     /// Only those that were not used, or written, for longer than this: 12h, 30d
     #[arg(long, value_name = "AGE")]
     unused: Option<Age>,
+    /// Only images that were saved longer ago than this: 12h, 30d
+    #[arg(long, value_name = "AGE")]
+    older: Option<Age>,
     /// Only those whose SIZE is more than this
     #[arg(long, value_name = "SIZE")]
     larger: Option<ByteSize>,
@@ -43,6 +46,8 @@ pub(super) struct ListArgs {
 pub(super) enum What {
     /// Images and disks, and what refers to them
     Images,
+    /// Disks
+    Disks,
     /// Package downloads
     Packages,
     /// What hashctx remembers of folders
@@ -69,7 +74,7 @@ impl ListArgs {
     /// Which kind of files is listed, where it is neither images nor packages.
     pub(super) fn files(&self) -> Option<FileKind> {
         match self.what() {
-            What::Images | What::Packages => None,
+            What::Images | What::Disks | What::Packages => None,
             What::Contexts => Some(FileKind::Contexts),
             What::Trash => Some(FileKind::Trash),
             What::Unfinished => Some(FileKind::Unfinished),
@@ -87,6 +92,10 @@ impl ListArgs {
                 let what = what.to_possible_value().map(|it| it.get_name().to_owned());
                 Err(Error::NotOfPackages { what: what.unwrap_or_default() })
             }
+            _ if self.older.is_some() && !matches!(self.what(), What::Images | What::Disks) => {
+                let what = self.what().to_possible_value().map(|it| it.get_name().to_owned());
+                Err(Error::NotOfImages { what: what.unwrap_or_default() })
+            }
             _ => Ok(()),
         }
     }
@@ -96,6 +105,8 @@ impl ListArgs {
             ecosystem: self.ecosystem.clone(),
             name: self.name.as_ref().map(Glob::compile_matcher),
             unused: self.unused,
+            older: self.older,
+            disks: self.what() == What::Disks,
             larger: self.larger,
             sort: self.sort,
         };

@@ -25,6 +25,10 @@ pub struct Filter {
     pub name: Option<GlobMatcher>,
     /// Only those that are unused for longer.
     pub unused: Option<Age>,
+    /// Only images that were saved longer ago.
+    pub older: Option<Age>,
+    /// Only disks.
+    pub disks: bool,
     /// Only those that take more bytes on disk.
     pub larger: Option<ByteSize>,
     /// In which order.
@@ -34,7 +38,8 @@ pub struct Filter {
 impl Filter {
     /// Whether it may leave anything out.
     pub(crate) fn narrows(&self) -> bool {
-        self.ecosystem.is_some() || self.name.is_some() || self.unused.is_some() || self.larger.is_some()
+        let by_age = self.unused.is_some() || self.older.is_some();
+        self.ecosystem.is_some() || self.name.is_some() || by_age || self.disks || self.larger.is_some()
     }
 }
 
@@ -81,6 +86,13 @@ pub(super) trait Item {
     /// By these people know it.
     fn names(&self) -> impl Iterator<Item = &str>;
     fn used(&self) -> Timestamp;
+    /// When it was saved, if it is an image.
+    fn saved(&self) -> Option<Timestamp> {
+        None
+    }
+    fn is_disk(&self) -> bool {
+        false
+    }
     fn size(&self) -> u64;
     fn own(&self) -> u64;
 }
@@ -88,7 +100,7 @@ pub(super) trait Item {
 impl Filter {
     pub(super) fn apply<T: Item>(&self, items: Vec<T>, now: Timestamp) -> Vec<T> {
         let is_old =
-            |it: &T, age: Age| now.duration_since(it.used()).unsigned_abs() > age.0 && it.used() < now;
+            |since: Timestamp, age: Age| now.duration_since(since).unsigned_abs() > age.0 && since < now;
         let is_like = |name: &str, glob: &GlobMatcher| {
             spellings(name).any(|name| glob.is_match(&*name) || glob.is_match(without_tag(&name)))
         };
@@ -98,7 +110,9 @@ impl Filter {
         };
         let is_meant = |it: &T| {
             self.name.as_ref().is_none_or(|glob| is_named(it, glob))
-                && self.unused.is_none_or(|age| is_old(it, age))
+                && self.unused.is_none_or(|age| is_old(it.used(), age))
+                && self.older.is_none_or(|age| it.saved().is_some_and(|saved| is_old(saved, age)))
+                && (it.is_disk() || !self.disks)
                 && self.larger.is_none_or(|size| it.size() > size.0)
         };
         let mut items: Vec<T> = items.into_iter().filter(is_meant).collect();
@@ -237,6 +251,14 @@ impl Item for Row<'_> {
 
     fn used(&self) -> Timestamp {
         self.used
+    }
+
+    fn saved(&self) -> Option<Timestamp> {
+        Some(self.saved)
+    }
+
+    fn is_disk(&self) -> bool {
+        self.disk
     }
 
     fn size(&self) -> u64 {

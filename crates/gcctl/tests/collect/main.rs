@@ -446,7 +446,7 @@ fn writers_and_two_collectors_at_once_leave_every_image_whole() {
         }
     });
     scratch.assert_whole();
-    scratch.run("run --max-images 2 --trash-grace 0s").ends(0);
+    scratch.run("run --max-images 2 --trash-grace 0s --force").ends(0);
     assert_eq!(scratch.store.images().keys().unwrap().len(), 2);
     // Two images: base, config, and for each its own, its manifest and what it reuses.
     assert!(scratch.blobs().len() <= 8, "{:?}", scratch.blobs());
@@ -470,7 +470,7 @@ fn a_sweep_that_is_killed_leaves_a_whole_store_and_the_next_one_ends_it() {
         scratch.run("verify").ends(0);
         scratch.assert_whole();
     }
-    scratch.run("run --max-images 2 --trash-grace 0s").ends(0);
+    scratch.run("run --max-images 2 --trash-grace 0s --force").ends(0);
     assert_eq!(scratch.keys(), "k0 k1");
     assert_eq!(scratch.blobs().len(), 8);
     assert!(!fs::read_dir(scratch.root.join("trash")).unwrap().any(|_| true));

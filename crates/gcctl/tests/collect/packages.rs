@@ -350,6 +350,10 @@ fn packages_are_listed_as_they_are_asked_for() {
     assert_eq!((row["ecosystem"].as_str(), row["size"].as_u64()), (Some("apt"), Some(12_288)));
     assert_eq!(scratch.run("ls -0 --name [bc]").ends(0).stdout(), "b\0c\0");
     assert_eq!(scratch.run("ls --unused 15h --sort name -0").ends(0).stdout(), "b\0c\0");
+    assert_eq!(scratch.run("ls --older 1h -0").ends(0).stdout(), "");
+    assert_eq!(scratch.run("ls --older 0s --sort name -0").ends(0).stdout(), "a\0b\0c\0");
+    scratch.run("ls disks").ends(0).says("no images match");
+    scratch.run("ls packages --older 1h").ends(2).says("`--older` is for images");
     scratch.run("ls packages --name none").ends(0).says("no packages match");
     scratch.run("ls --sort weight").ends(2).says("not an order");
 }

@@ -110,7 +110,7 @@ fn a_pin_that_may_mean_a_damaged_image_holds_it() {
         damage(&scratch);
         scratch.wait_for_leases();
         scratch.run("clean --trash-grace 0s");
-        scratch.run("run --max-images 0 --trash-grace 0s");
+        scratch.run("run --max-images 0 --trash-grace 0s --force");
         scratch.run("rm b --trash-grace 0s").ends(1);
         scratch.run("verify --repair").ends(3);
         let layer = scratch.store.images().blobs().path(&layer("b"));
