@@ -21,6 +21,7 @@ use storekit::error::At;
 use storekit::files::{lock, replace};
 use storekit::{Event, Kind, Store};
 use toolkit::Outcome;
+use toolkit::words::ago;
 
 use super::collect::{Wanted, look, refusal};
 use crate::error::Result;
@@ -52,6 +53,9 @@ pub(crate) struct Last {
     pub(crate) bytes: u64,
     /// In words.
     pub(crate) said: String,
+    /// Whether a limit was held back, so that the store stays over it.
+    #[serde(default)]
+    pub(crate) held: bool,
 }
 
 /// Removes what is over a limit of bytes, where that is wanted and nobody else does.
@@ -68,15 +72,16 @@ pub fn background(store: &Store, limits: &Limits, stop: &Arc<AtomicBool>) -> Res
     if !plan.is_pressed() {
         return Ok(Outcome::Yes);
     }
-    let mut last = Last { time: begun, removed: 0, bytes: 0, said: String::new() };
+    let mut last = Last { time: begun, removed: 0, bytes: 0, said: String::new(), held: false };
     if held.is_empty() || goes.is_pressed() {
         end_after(LONGEST, stop);
         let swept = sweep_at(store, &goes, goes.time, stop, Pace { pause: PAUSE })?;
         let removed = (swept.images.len() + swept.packages.len()) as u64;
         let bytes = swept.bytes.saturating_sub(swept.trashed) + swept.package_bytes + swept.emptied_bytes();
-        last =
-            Last { time: Timestamp::now(), removed, bytes, said: show::result(&swept, &goes.limits, false) };
+        let said = show::result(&swept, &goes.limits, false);
+        last = Last { time: Timestamp::now(), removed, bytes, said, held: false };
     }
+    last.held = !held.is_empty();
     for refusal in held {
         let and = if last.said.is_empty() { "" } else { "; " };
         last.said = format!("{}{and}{refusal}: `gcctl run --force` does", last.said);
@@ -93,6 +98,16 @@ pub fn background(store: &Store, limits: &Limits, stop: &Arc<AtomicBool>) -> Res
 pub(crate) fn last(store: &Store) -> Option<Last> {
     let bytes = replace::read_capped(&path(store), LARGEST).ok()??;
     serde_json::from_slice(bytes.trim_ascii_end()).ok()
+}
+
+/// What is to be known of the last one by whoever looks at the store: that a limit was held back.
+pub(crate) fn held_back(store: &Store, now: Timestamp) -> Option<String> {
+    let last = last(store).filter(|last| last.held)?;
+    Some(format!(
+        "held back by the last collection in the background ({}): {}",
+        ago(last.time, now),
+        last.said
+    ))
 }
 
 fn path(store: &Store) -> Utf8PathBuf {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use storekit::{KeyOrName, Store};
 use toolkit::Outcome;
 
+use super::background;
 use super::console::Console;
 use super::extra;
 use super::verify::not_fetched;
@@ -119,7 +120,11 @@ pub fn df(
             console.table(&extra::table(&extra))?;
         }
     }
-    console.flush().map(|()| Outcome::Yes)
+    console.flush()?;
+    if let Some(held) = background::held_back(store, snapshot.now) {
+        console.warn(held);
+    }
+    Ok(Outcome::Yes)
 }
 
 /// Prints how well the caches did in the last days, each and all together; and of which images and

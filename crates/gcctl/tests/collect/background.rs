@@ -67,6 +67,12 @@ fn it_does_nothing_that_is_not_needed_or_wants_force_or_is_switched_off() {
     again();
     background(&scratch, "--max-size 1B");
     scratch.run("limits").ends(0).says("`gcctl run --force` does");
+    // Whoever looks at the store hears of it, too.
+    scratch
+        .run("df")
+        .ends(0)
+        .says("held back by the last collection in the background")
+        .says("`gcctl run --force` does");
     again();
     Ran::of(scratch.command(&format!("run --background {limits}")).env("LARDER_BACKGROUND", "no")).ends(0);
     let file = scratch.root.join("larder.toml");
