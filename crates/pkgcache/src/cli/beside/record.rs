@@ -166,6 +166,16 @@ async fn watch(mut loan: Loan, ended: &mut oneshot::Receiver<Duration>) -> (Reco
     }
 }
 
+/// A record that was asked for is hardly meant to have nothing in it.
+pub(crate) fn warn_if_empty(record: &Record) {
+    if record.objects.is_empty() {
+        toolkit::output::say(
+            "pkgcache: warning: the record is empty: the command fetched nothing, or went past the cache; \
+             `pkgcache env` shows what leads clients here",
+        );
+    }
+}
+
 /// The file. See storekit's FORMAT.md. `is_complete`: nothing that the command did was left to a
 /// cache of an engine's.
 pub(crate) fn text(record: Record, is_complete: bool) -> String {

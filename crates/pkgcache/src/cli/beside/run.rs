@@ -204,6 +204,9 @@ pub(crate) fn run(
         let (tally, refused) = serving.end(patience).await;
         let tally = record.as_ref().map_or(tally, Tally::of);
         if let Some((path, record)) = task.record.zip(record) {
+            if task.needs_cache {
+                record::warn_if_empty(&record);
+            }
             let text = record::text(record, builds::is_complete(&task.led.command));
             files::output::write(&environment.folder.join(path), text.as_bytes())?;
         }

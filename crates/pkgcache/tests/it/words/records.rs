@@ -99,6 +99,8 @@ fn what_a_command_was_given_is_on_record() {
     // One that fetches nothing has a record that says so.
     Ran::of(&mut run(&session, &origin, "two", "exit 3")).ends(3);
     assert_eq!(record(&session, "two").1, [json!(null); 0]);
+    let ran = session.run("record -o three.ndjson --upstream a=http://127.0.0.1:9/ -- true");
+    assert!(ran.ok().stderr().contains("the record is empty"));
 }
 
 #[test]
