@@ -141,7 +141,7 @@ pub(super) struct PlaceArgs {
 #[derive(Args)]
 pub(super) struct ForceArg {
     /// Delete also all images or packages, or more than half of them, or of an `[[extra]]` folder,
-    /// for good, if a limit of bytes asks for that
+    /// for good, if a limit asks for that
     ///
     /// Without it, such a limit is held back: what it would take stays, and is listed; what other
     /// limits and other folders ask for goes, and the exit code is 2. The same holds of a limit

@@ -36,7 +36,9 @@ pub struct Listing {
 /// # Errors
 /// A store that cannot be read, an output that cannot be written.
 pub fn ls(store: &Store, listing: &Listing, console: &mut Console<'_>) -> Result<Outcome> {
-    let snapshot = survey(store, &Told::by(store, Timestamp::now())?)?;
+    // Events say how often images were used, and nothing of what is listed of packages.
+    let told = if listing.packages { Told::default() } else { Told::by(store, Timestamp::now())? };
+    let snapshot = survey(store, &told)?;
     let (mut images, mut packages) = (Vec::new(), Vec::new());
     if listing.packages {
         packages = show::ls::package_rows(&snapshot.packages, &listing.filter, snapshot.now);
