@@ -67,8 +67,12 @@ fn next_run(page: &mut Page, report: &Report<'_>) {
     let plan = report.plan;
     page.heading("The next run");
     page.text(&format!("{}.", show::outlook(plan)));
-    if plan.limits.is_none() {
-        page.soft("No limit is set: only what nothing needs goes.");
+    match plan.limits.min_free.filter(|_| plan.limits.min_free_by_default) {
+        Some(free) if plan.limits.is_none() => page.soft(&format!(
+            "Nobody has set a limit: what nothing needs goes, and packages and trash as far as that keeps the disk free (`min-free`: {free})."
+        )),
+        None if plan.limits.is_none() => page.soft("No limit is set: only what nothing needs goes."),
+        _ => {}
     }
     for unmet in &plan.unmet {
         let held = show::Held { rest: plan.rest.clone(), ..show::Held::default() };

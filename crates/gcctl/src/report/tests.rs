@@ -185,6 +185,10 @@ fn what_the_next_run_removes_is_told() {
     let page = html(&snapshot(), &Limits { max_images: Some(1), ..Limits::default() });
     assert!(page.contains("over 1 image") && page.contains("<td class=\"name\">k40</td>"), "{page}");
     assert!(html(&snapshot(), &Limits::default()).contains("No limit is set"));
+    let min_free = Some("5%".parse().unwrap());
+    let usual = Limits { min_free, min_free_by_default: true, ..Limits::default() };
+    let page = html(&snapshot(), &usual);
+    assert!(page.contains("(`min-free`: 0B)"), "{page}");
 }
 
 #[test]
