@@ -1,7 +1,7 @@
 //! What lies in a store's folder, in bytes on disk.
 //!
-//! Counts as `du` does: blocks, not lengths; folders too; a file with several names once, and then
-//! as something that no removal of one name frees. The store's folder and those in it may be links,
+//! Counts as `du` does: blocks, not lengths; folders too; a file with several names once, apart from
+//! what stands under each of them, for no removal of one name frees its bytes. The store's folder and those in it may be links,
 //! and what is behind them counts; no other link is followed. A file that goes while it is looked
 //! for does not count.
 
@@ -38,6 +38,8 @@ pub enum Place {
     Unfinished,
     /// Something in the folder of this name in the trash, or that folder.
     Trash(String),
+    /// A file with several names, apart from them.
+    Shared,
     /// Anything else.
     Other,
 }
@@ -78,10 +80,9 @@ pub struct Found<'a> {
 
 /// A file with several names.
 struct Linked {
-    path: PathBuf,
+    /// Those that are in the store.
+    paths: Vec<PathBuf>,
     metadata: Metadata,
-    /// How many of its names are in the store.
-    names: u64,
 }
 
 /// What was read apart from a walk.
@@ -102,7 +103,8 @@ impl Apart {
 }
 
 /// Visits everything below a store's folder, itself included, but for what was read apart. A file
-/// that has several names in the store comes once, as [`Place::Other`].
+/// that has other names, in the store or outside, comes with each of them in the store and without
+/// its bytes, for to remove one frees none; and once more as [`Place::Shared`] with them.
 ///
 /// # Errors
 /// Folders that cannot be listed, files that cannot be looked at; those of `each`.
@@ -112,31 +114,35 @@ pub fn walk<E: From<storekit::Error>>(
     each: &mut dyn FnMut(Found<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut linked: HashMap<(u64, u64), Linked> = HashMap::new();
-    let mut tell = |path: &Path, place: Option<Place>, metadata: &Metadata| {
+    let mut tell = |path: &Path, place: Option<Place>, metadata: &Metadata, bytes: u64| {
         let place = place.unwrap_or_else(|| Place::of(path.strip_prefix(store).unwrap_or(path)));
-        each(Found { path, place, bytes: bytes_of(metadata), metadata })
+        each(Found { path, place, bytes, metadata })
     };
     let mut visited = |path: &Path, metadata: &Metadata| {
         let inode = (metadata.dev(), metadata.ino());
         let goes_on = !apart.folders.contains(&inode);
         if metadata.nlink() == 1 {
-            return tell(path, None, metadata).map(|()| goes_on);
+            return tell(path, None, metadata, bytes_of(metadata)).map(|()| goes_on);
         }
         // A folder may be come to again through a link; a file is told when all its names are
         // known.
-        let known = linked.contains_key(&inode);
-        let new = || Linked { path: path.to_owned(), metadata: metadata.clone(), names: 0 };
-        linked.entry(inode).or_insert_with(new).names += 1;
-        if known || !metadata.is_dir() {
+        let new = || Linked { paths: Vec::new(), metadata: metadata.clone() };
+        let known = linked.entry(inode).or_insert_with(new);
+        known.paths.push(path.to_owned());
+        if known.paths.len() > 1 || !metadata.is_dir() {
             return Ok(false);
         }
-        tell(path, None, metadata).map(|()| goes_on)
+        tell(path, None, metadata, bytes_of(metadata)).map(|()| goes_on)
     };
     for path in [store.as_std_path()].into_iter().chain(apart.rest.iter().map(PathBuf::as_path)) {
         visit(store, path, &mut visited)?;
     }
-    for Linked { path, metadata, names } in linked.values().filter(|it| !it.metadata.is_dir()) {
-        tell(path, (*names > 1).then_some(Place::Other), metadata)?;
+    for Linked { paths, metadata } in linked.values().filter(|it| !it.metadata.is_dir()) {
+        for path in paths {
+            tell(path, None, metadata, 0)?;
+        }
+        let first = paths.first().map_or(Path::new(""), PathBuf::as_path);
+        tell(first, Some(Place::Shared), metadata, bytes_of(metadata))?;
     }
     Ok(())
 }

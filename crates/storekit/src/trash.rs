@@ -256,7 +256,7 @@ impl Trash {
             if let Ok(metadata) = fs::symlink_metadata(&path)
                 && !metadata.is_dir()
             {
-                freed += metadata.blocks() * 512;
+                freed += freed_with(&metadata);
                 delete(&path)?;
                 continue;
             }
@@ -404,10 +404,16 @@ fn delete(path: &Utf8Path) -> Result<bool> {
 pub fn disk_bytes(folder: &Utf8Path) -> Result<u64> {
     let mut bytes = match fs::symlink_metadata(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        metadata => metadata.at("read", folder)?.blocks() * 512,
+        metadata => freed_with(&metadata.at("read", folder)?),
     };
-    walk(folder, &mut |_, metadata| bytes += metadata.blocks() * 512)?;
+    walk(folder, &mut |_, metadata| bytes += freed_with(metadata))?;
     Ok(bytes)
+}
+
+/// The bytes on disk that are free once this is removed: none of a file that has other names.
+fn freed_with(metadata: &fs::Metadata) -> u64 {
+    let has_others = !metadata.is_dir() && metadata.nlink() > 1;
+    if has_others { 0 } else { metadata.blocks() * 512 }
 }
 
 fn walk(folder: &Utf8Path, each: &mut dyn FnMut(&Utf8Path, &fs::Metadata)) -> Result<()> {

@@ -188,7 +188,7 @@ impl Found {
             }
             Place::Trash(name) if metadata.is_dir() => self.removed(name, metadata).folders += bytes,
             Place::Trash(name) => self.removed(name, metadata).bytes += bytes,
-            Place::Other => self.other += bytes,
+            Place::Shared | Place::Other => self.other += bytes,
         }
         Ok(())
     }

@@ -61,6 +61,29 @@ fn a_package_whose_sharer_stays_is_told_without_what_they_share() {
 }
 
 #[test]
+fn a_file_with_another_name_is_collected_and_frees_nothing() {
+    let scratch = Scratch::new();
+    scratch.three().store_packages(&["npm x 30 b"]);
+    let frees = || {
+        let plan = rows(&scratch.run("plan --json --max-images 1").ends(0).stdout());
+        bytes(&plan, "image", "key").iter().map(|(_, bytes)| bytes).sum::<u64>()
+    };
+    let before = frees();
+    // One name outside the store, and one blob under two names in it.
+    let blob = |name: &str| scratch.store.images().blobs().path(&crate::scratch::layer(name));
+    fs::hard_link(blob("c"), scratch.session.path("outside")).unwrap();
+    let body = scratch.store.packages().blobs().path(&crate::scratch::layer("b"));
+    fs::remove_file(&body).unwrap();
+    fs::hard_link(blob("b"), &body).unwrap();
+    assert_eq!(frees(), before - 2 * 8192);
+    let df = scratch.json("df --json");
+    assert_eq!((df["total"].as_u64(), df["other"].as_u64() >= Some(2 * 8192)), (Some(scratch.du()), true));
+    scratch.run("run --max-images 1 --packages-max-age 1h --trash-grace 0s --force").ends(0);
+    assert!(!blob("b").exists() && !blob("c").exists() && !body.exists());
+    assert!(scratch.session.path("outside").exists());
+}
+
+#[test]
 fn what_emptying_the_trash_frees_is_what_the_disk_has_more() {
     let scratch = Scratch::new();
     scratch.save("old", 40, &["base"]).save("new", 1, &["x"]).run("run --max-images 1").ends(0);
