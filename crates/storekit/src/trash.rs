@@ -173,7 +173,13 @@ impl Trash {
         if self.left_alone {
             return Ok(());
         }
-        match self.named(DAMAGED.to_owned()).take(path) {
+        let damaged = self.named(DAMAGED.to_owned());
+        match damaged.take(path) {
+            // Their grace begins with the last that comes: none is deleted early.
+            Ok(true) => {
+                let _ = fs::File::open(damaged.folder()).and_then(|it| it.set_modified(SystemTime::now()));
+                Ok(())
+            }
             Err(Error::OtherFileSystem { .. }) => Ok(()),
             Err(Error::Io { source, .. })
                 if matches!(
@@ -222,6 +228,12 @@ impl Trash {
             }
         }
         self.shred()
+    }
+
+    /// When something came last into the trash's folder of this name; `None` where it is not there.
+    #[must_use]
+    pub fn filled(&self, name: &str) -> Option<SystemTime> {
+        fs::symlink_metadata(self.folder().join(name)).and_then(|it| it.modified()).ok()
     }
 
     /// Gives one folder of the trash, by its name, to [`Trash::shred`]: from now on nothing comes

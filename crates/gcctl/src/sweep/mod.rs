@@ -339,6 +339,11 @@ impl<'a> Sweep<'a> {
             if self.stopped() {
                 return Ok(());
             }
+            // Something came into it since.
+            let filled = trash.filled(&emptied.name).and_then(|time| Timestamp::try_from(time).ok());
+            if filled.is_some_and(|filled| filled > self.plan.time && filled <= Timestamp::now()) {
+                continue;
+            }
             trash.doom(&emptied.name)?;
             let bytes = trash.shred()?;
             self.swept.emptied.push(Emptied { bytes, ..emptied.clone() });

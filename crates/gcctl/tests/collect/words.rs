@@ -199,6 +199,30 @@ fn a_clock_that_is_years_behind_makes_nothing_older() {
 }
 
 #[test]
+fn what_came_into_the_trash_since_a_plan_stays() {
+    let scratch = Scratch::new();
+    scratch.three();
+    let blob = |name: &str| scratch.store.images().blobs().path(&crate::scratch::layer(name));
+    let aside = |name: &str| {
+        fs::write(blob(name), "damaged").unwrap();
+        scratch.run("verify --repair").ends(3);
+    };
+    aside("c");
+    let damaged = scratch.root.join("trash/damaged");
+    let old = SystemTime::now() - Duration::from_hours(100);
+    fs::File::open(&damaged).unwrap().set_modified(old).unwrap();
+    let plan = scratch.run("plan --json").ends(0).stdout();
+    assert!(plan.contains("\"name\":\"damaged\""), "{plan}");
+    aside("b");
+    scratch.feed("apply", &plan).ends(0);
+    scratch.run("run").ends(0);
+    assert!(damaged.exists(), "its grace has begun anew");
+    fs::File::open(&damaged).unwrap().set_modified(old).unwrap();
+    scratch.run("run").ends(0);
+    assert!(!damaged.exists());
+}
+
+#[test]
 fn a_folder_of_the_trash_is_as_old_as_its_name_says() {
     let scratch = Scratch::new();
     scratch.three().run("run --max-images 2").ends(0);
