@@ -134,7 +134,7 @@ pub enum Error {
         code(gcctl::extra_too_much),
         help("nothing was removed for it; `--force` deletes them; `gcctl plan` shows what would go")
     )]
-    ExtraTooMuch { why: crate::extra::Why, path: Utf8PathBuf, lost: String },
+    ExtraTooMuch { why: String, path: Utf8PathBuf, lost: String },
     /// A filter of packages where others are listed.
     #[error("`--ecosystem` is for packages: what `ls {what}` lists has no ecosystem")]
     #[diagnostic(code(gcctl::not_of_packages), help("`gcctl ls --ecosystem NAME` lists packages"))]

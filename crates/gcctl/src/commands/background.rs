@@ -6,57 +6,33 @@
 //! file that it locks, for `limits` to tell, and noted as an event.
 
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
-use serde::{Deserialize, Serialize};
 use storekit::error::At;
-use storekit::files::{lock, replace};
+use storekit::files::lock;
 use storekit::{Event, Kind, Store};
 use toolkit::Outcome;
-use toolkit::words::ago;
 
 use super::collect::{Wanted, look, refusal};
+use super::collected::{Last, path, write};
 use crate::error::Result;
 use crate::events::TOOL;
 use crate::limits::Limits;
 use crate::show;
 use crate::sweep::{Pace, sweep_at};
 
-/// What it locks, in the store's folder.
-pub(crate) const FILE: &str = ".collecting";
 /// No more often than this.
 const EVERY: Duration = Duration::from_secs(60);
 /// For so long at most; the next one goes on.
 const LONGEST: Duration = Duration::from_secs(300);
 /// So long others have the store between two steps.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// What the last one did has no more bytes.
-const LARGEST: u64 = 64 << 10;
-
-/// What the last one did.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Last {
-    /// When it ended.
-    pub(crate) time: Timestamp,
-    /// How many images and packages went.
-    pub(crate) removed: u64,
-    /// The bytes that went.
-    pub(crate) bytes: u64,
-    /// In words.
-    pub(crate) said: String,
-    /// Whether a limit was held back, so that the store stays over it.
-    #[serde(default)]
-    pub(crate) held: bool,
-}
 
 /// Removes what is over a limit of bytes, where that is wanted and nobody else does.
 ///
@@ -94,26 +70,6 @@ pub fn background(store: &Store, limits: &Limits, stop: &Arc<AtomicBool>) -> Res
     Ok(Outcome::Yes)
 }
 
-/// What the last one did; `None` where none has, or that cannot be read.
-pub(crate) fn last(store: &Store) -> Option<Last> {
-    let bytes = replace::read_capped(&path(store), LARGEST).ok()??;
-    serde_json::from_slice(bytes.trim_ascii_end()).ok()
-}
-
-/// What is to be known of the last one by whoever looks at the store: that a limit was held back.
-pub(crate) fn held_back(store: &Store, now: Timestamp) -> Option<String> {
-    let last = last(store).filter(|last| last.held)?;
-    Some(format!(
-        "held back by the last collection in the background ({}): {}",
-        ago(last.time, now),
-        last.said
-    ))
-}
-
-fn path(store: &Store) -> Utf8PathBuf {
-    store.root().join(FILE)
-}
-
 /// The locked file; `None` where another one works, or has just done so.
 fn turn(store: &Store) -> Result<Option<File>> {
     let path = path(store);
@@ -130,13 +86,6 @@ fn turn(store: &Store) -> Result<Option<File>> {
     }
     file.set_modified(SystemTime::now()).at("stamp", &path)?;
     Ok(Some(file))
-}
-
-fn write(file: &mut File, last: &Last) -> std::io::Result<()> {
-    let text = serde_json::to_string(last).unwrap_or_default() + "\n";
-    file.set_len(0)?;
-    file.seek(SeekFrom::Start(0))?;
-    file.write_all(text.as_bytes())
 }
 
 /// The lowest priority, of the disk too: no system call of Rust's libraries sets the idle class, so

@@ -328,7 +328,7 @@ fn objection(folder: &Folder, why: Why, own: &[&Going]) -> Result<Option<HeldBac
     if bytes <= found.bytes / 2 {
         return Ok(None);
     }
-    let refusal = Error::ExtraTooMuch { why, path, lost };
+    let refusal = Error::ExtraTooMuch { why: why.to_string(), path, lost };
     Ok(Some(HeldBack { folder: folder.path.clone(), why, items, bytes, refusal }))
 }
 

@@ -6,7 +6,7 @@ use storekit::{ByteSize, Store};
 use toolkit::words::{ago, span};
 use toolkit::{Align, Outcome, Table};
 
-use super::background::{self, Last};
+use super::collected::{self, Last};
 use super::console::Console;
 use super::extra::{self, Stands};
 use crate::error::Result;
@@ -100,7 +100,7 @@ pub fn limits(
             table.row([name, value, now, from]);
         }
     }
-    let last = background::last(store);
+    let last = collected::last(store);
     if !console.json {
         console.table(&table)?;
     } else if let Some(last) = &last {

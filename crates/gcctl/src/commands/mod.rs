@@ -4,6 +4,7 @@
 
 mod background;
 mod collect;
+mod collected;
 mod console;
 mod extra;
 mod files;

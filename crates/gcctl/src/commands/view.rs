@@ -7,7 +7,7 @@ use serde::Serialize;
 use storekit::{KeyOrName, Store};
 use toolkit::Outcome;
 
-use super::background;
+use super::collected;
 use super::console::Console;
 use super::extra;
 use super::verify::not_fetched;
@@ -123,7 +123,7 @@ pub fn df(
         }
     }
     console.flush()?;
-    if let Some(held) = background::held_back(store, snapshot.now) {
+    if let Some(held) = collected::held_back(store, snapshot.now) {
         console.warn(held);
     }
     Ok(Outcome::Yes)

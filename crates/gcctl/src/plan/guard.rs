@@ -42,10 +42,10 @@ pub struct Objection {
 }
 
 impl Plan {
-    /// Why the plan needs `--force`: a limit of bytes whose unit may have been forgotten, or a limit
-    /// that would delete all images or packages, or more than half of them, for good. What goes
-    /// into the trash can be brought back, and `clean` says what it wants. Of several limits it is
-    /// the tightest of bytes.
+    /// Why the plan needs `--force`: a limit of bytes whose unit may have been forgotten, or one that
+    /// would delete all images or packages, or more than half of them, for good. What goes into the
+    /// trash can be brought back, and `clean` says what it wants. Of several limits it is the
+    /// tightest of bytes.
     #[must_use]
     pub fn objection(&self) -> Option<Objection> {
         self.objection_to(self.lost_packages())

@@ -7,6 +7,7 @@
 
 mod contexts;
 mod packages;
+mod trash;
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -326,29 +327,6 @@ impl<'a> Sweep<'a> {
         self.roots.read_ahead();
         (self.watch)(Moment::ReadAhead);
         self.in_steps(of_images.chain(idle), Self::take_blob)
-    }
-
-    /// Before anything moves: a full disk has room then.
-    fn empty_trash(&mut self) -> Result<()> {
-        let trash = self.store.trash();
-        if self.time.doubted.is_none() {
-            trash.settle_times(SystemTime::now())?;
-            self.images.settle_stamps()?;
-        }
-        for emptied in &self.plan.trash {
-            if self.stopped() {
-                return Ok(());
-            }
-            // Something came into it since.
-            let filled = trash.filled(&emptied.name).and_then(|time| Timestamp::try_from(time).ok());
-            if filled.is_some_and(|filled| filled > self.plan.time && filled <= Timestamp::now()) {
-                continue;
-            }
-            trash.doom(&emptied.name)?;
-            let bytes = trash.shred()?;
-            self.swept.emptied.push(Emptied { bytes, ..emptied.clone() });
-        }
-        Ok(())
     }
 
     fn stopped(&mut self) -> bool {

@@ -139,7 +139,7 @@ fn undo_brings_back_the_last_run_although_the_clock_was_set_back() {
     scratch.assert_whole();
 }
 
-/// Gives the store the note that it was collected at this time, and where a clock was doubted first.
+/// Notes in the store that it was collected at this time, and where a clock was doubted first.
 fn collected(scratch: &Scratch, at: SystemTime, doubted: Option<SystemTime>) {
     let file = fs::File::create(scratch.root.join(".clock")).unwrap();
     let doubted = doubted.unwrap_or(SystemTime::UNIX_EPOCH);

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{HeaderValue, VARY};
+use http::header::HeaderValue;
 use http::{HeaderMap, Response};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use storekit::{BodyWriter, Checksum, Digest, Hasher, Notes, PackageEntry, StoredResponse};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
@@ -28,8 +28,8 @@ use crate::ecosystem::ruling::{Check, Mismatch};
 use crate::error::{Error, Result, explained};
 use crate::fetch::ahead::{self, Ahead};
 use crate::fetch::ask::{Ask, UNSEEN, follow_from};
+use crate::fetch::head::Head;
 use crate::fetch::read_ahead::ReadAhead;
-use crate::fetch::redirect::From;
 use crate::fetch::{commit, kept, unstored};
 use crate::observe::meter::add;
 use crate::observe::uses::Wanted;
@@ -39,7 +39,6 @@ use crate::response::overflow::{Overflow, Readers};
 use crate::response::segments::Segments;
 use crate::response::stored_head::Answer;
 use crate::rules::age::Times;
-use crate::rules::merge::take_cookies;
 use crate::store::positioned::Positioned;
 
 /// A broken answer is asked for again so many times in a row without a byte, after pauses that
@@ -61,45 +60,6 @@ pub(crate) struct Download<'a> {
     check: Check,
     /// What fetches ahead, for as long as this is under way.
     ahead: JoinSet<()>,
-}
-
-/// What is known of a body before it comes.
-pub(super) struct Head {
-    pub(super) answer: Answer,
-    /// Its size, where that is said.
-    pub(super) total: Option<u64>,
-    /// The strong validator by which its upstream knows it again.
-    pub(super) tag: Option<HeaderValue>,
-    /// The number of the server that it comes from.
-    pub(super) from: usize,
-    pub(super) cookies: HeaderMap,
-    /// Whether the body is kept.
-    pub(super) is_kept: bool,
-}
-
-impl Head {
-    fn of(ask: &Ask, response: &Response<Incoming>, times: Times) -> Self {
-        let mut headers = response.headers().clone();
-        if let Some(fields) = &ask.ruling.fields {
-            headers = HeaderMap::clone(fields);
-        }
-        if ask.ruling.negotiated {
-            headers.append(VARY, HeaderValue::from_static("accept, accept-encoding"));
-        }
-        let mut cookies = HeaderMap::new();
-        if !ask.target.keep_cookies {
-            cookies = take_cookies(&mut headers);
-        }
-        let From(from) = response.extensions().get().copied().unwrap_or_default();
-        Self {
-            answer: Answer::new(response.status(), &headers, &ask.headers, times),
-            total: response.body().size_hint().exact().or(ask.ruling.size()),
-            tag: ask.validator(response.headers()).cloned(),
-            from,
-            cookies,
-            is_kept: true,
-        }
-    }
 }
 
 /// What a body is written to from its beginning, and read from by the requests that read along.

@@ -8,6 +8,7 @@
 pub(crate) mod ahead;
 mod ask;
 pub(crate) mod download;
+mod head;
 mod kept;
 pub(crate) mod read_ahead;
 pub(crate) mod redirect;

@@ -1,0 +1,34 @@
+//! Folders of the trash that a plan names, for good.
+
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+
+use super::Sweep;
+use crate::error::Result;
+use crate::plan::Emptied;
+
+impl Sweep<'_> {
+    /// Before anything moves: a full disk has room then.
+    pub(super) fn empty_trash(&mut self) -> Result<()> {
+        let trash = self.store.trash();
+        if self.time.doubted.is_none() {
+            trash.settle_times(SystemTime::now())?;
+            self.images.settle_stamps()?;
+        }
+        for emptied in &self.plan.trash {
+            if self.stopped() {
+                return Ok(());
+            }
+            // Something came into it since.
+            let filled = trash.filled(&emptied.name).and_then(|time| Timestamp::try_from(time).ok());
+            if filled.is_some_and(|filled| filled > self.plan.time && filled <= Timestamp::now()) {
+                continue;
+            }
+            trash.doom(&emptied.name)?;
+            let bytes = trash.shred()?;
+            self.swept.emptied.push(Emptied { bytes, ..emptied.clone() });
+        }
+        Ok(())
+    }
+}
