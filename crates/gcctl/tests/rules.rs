@@ -296,7 +296,7 @@ fn a_tighter_limit_removes_a_superset() {
 }
 
 #[test]
-fn for_bytes_no_image_goes_that_frees_no_blob_with_the_others() {
+fn for_bytes_no_image_goes_that_frees_next_to_nothing_with_the_others() {
     for_each_store(|snapshot, kind, value| {
         let plan = plan::decide(snapshot, &limit(kind, value));
         let after = carried_out(snapshot, &plan);
@@ -304,7 +304,23 @@ fn for_bytes_no_image_goes_that_frees_no_blob_with_the_others() {
         for image in for_bytes.filter(|image| image.subject.is_none()) {
             let before = snapshot.images.iter().find(|it| it.key == image.key).unwrap();
             let is_freed = |digest: &Digest| !after.images.iter().any(|it| it.blobs.contains(digest));
-            assert!(before.blobs.iter().any(is_freed), "{kind} {value} {}", image.key);
+            // By its own files, and those of what refers to it, a small one frees something.
+            let mut own = vec![before];
+            while let Some(more) = snapshot.images.iter().find(|it| {
+                !own.iter().any(|one| one.key == it.key)
+                    && own.iter().any(|one| it.subject == Some(one.digest))
+            }) {
+                own.push(more);
+            }
+            let files: u64 = own.iter().map(|it| it.files).sum();
+            let blobs: BTreeSet<&Digest> = own.iter().flat_map(|it| &it.blobs).collect();
+            let shared: u64 = blobs.iter().map(|digest| snapshot.bytes(digest)).sum();
+            // What refers to it may be held by another image of the same digest, or have gone with it.
+            let alone: u64 = before.blobs.iter().map(|digest| snapshot.bytes(digest)).sum();
+            let is_small =
+                [(before.files, alone), (files, shared)].iter().any(|(own, all)| own * 20 >= own + all);
+            let is_freed = blobs.iter().any(|digest| is_freed(digest));
+            assert!(is_small || is_freed, "{kind} {value} {}", image.key);
         }
     });
 }

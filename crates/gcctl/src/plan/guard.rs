@@ -57,6 +57,12 @@ impl Plan {
         self.objection_to((Why::PackagesMaxSize, Share::default()))
     }
 
+    /// The same for a place that has no trash, and whose limits of age and count say what they want.
+    #[must_use]
+    pub fn objection_of_bytes(&self) -> Option<Objection> {
+        self.objection().filter(|it| it.bare.is_some() || it.why.is_of_bytes())
+    }
+
     fn objection_to(&self, (of_packages, packages): (Why, Share)) -> Option<Objection> {
         if let Some((why, size)) = self.limits.without_unit() {
             let taken = self.taken_for(why);

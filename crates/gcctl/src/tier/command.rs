@@ -38,7 +38,7 @@ pub fn plan(
             "no limit is set for `{name}`: nothing goes ([gcctl.{name}] in larder.toml has them)"
         ));
     }
-    if let Some(objection) = plan.objection().filter(|_| force == Force::No) {
+    if let Some(objection) = plan.objection_of_bytes().filter(|_| force == Force::No) {
         return Err(refusal(&plan, &objection));
     }
     if console.json {

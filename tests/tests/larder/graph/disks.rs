@@ -220,7 +220,7 @@ fn what_is_over_the_limits_goes_behind_a_bake_and_leaves_its_output_alone() {
     assert_eq!(last["saved"], true, "{last}");
     let count = || session.run("gcctl ls --json").ok().rows().len();
     until("it has collected", || session.run("gcctl limits").ok().stderr().contains("in the background"));
-    assert_eq!(count(), 4);
+    assert_eq!(count(), 4, "{}", session.run("gcctl limits; gcctl plan; gcctl ls"));
     session.run(&format!("imgtar has {}", last["key"])).ok();
     session.run("imgtar verify").ok();
     // Another bake at once finds that one has just worked, or that nothing is over.

@@ -11,6 +11,10 @@ use crate::plan::bounds::{Bound, Newest};
 use crate::plan::{Hold, Holds, counts};
 use crate::waiting::Waiting;
 
+/// An image is worth to go for its own files alone where these are one part in so many of all that
+/// it has: whatever the limit is, so that a tighter one takes more.
+const WORTH: u64 = 20;
+
 impl Choice<'_> {
     pub(in crate::plan) fn by_size(&mut self) {
         for bound in self.bounds.clone() {
@@ -77,18 +81,20 @@ impl Choice<'_> {
     }
 
     /// The images that go when it is this one's turn for a limit of bytes, in their order: none
-    /// where it would free no blob.
+    /// where it would free no blob, and next to nothing by its own files.
     pub(super) fn turn_of(&self, entry: usize, waiting: &mut Waiting<Ranked, Digest>) -> Vec<Ranked> {
-        let going = self.referrers.would_release(&[entry]).into_iter().chain([entry]);
+        let going: Vec<_> = self.referrers.would_release(&[entry]).into_iter().chain([entry]).collect();
+        let files: u64 = going.iter().map(|entry| self.snapshot.images[*entry].files).sum();
         let mut parts: DigestMap<usize> = DigestMap::default();
-        let blobs = going.flat_map(|entry| &self.snapshot.images[entry].blobs);
+        let blobs = going.iter().flat_map(|entry| &self.snapshot.images[*entry].blobs);
         for digest in blobs.filter(|digest| self.snapshot.bytes(digest) > 0) {
             *parts.entry(*digest).or_default() += 1;
         }
-        // One of which no blob is there shares none.
-        let is_bare = parts.is_empty();
+        // One of which no blob is there shares none; a small one frees by its own files.
+        let shared: u64 = parts.keys().map(|digest| self.snapshot.bytes(digest)).sum();
+        let is_of_use = files.saturating_mul(WORTH) >= files.saturating_add(shared);
         let needed = |digest: &Digest| self.holders.count(digest);
-        waiting.turn((self.ranks[entry], entry), parts.into_iter().collect(), is_bare, needed)
+        waiting.turn((self.ranks[entry], entry), parts.into_iter().collect(), is_of_use, needed)
     }
 
     /// The bytes that would be free if these went now, with what goes with them.
