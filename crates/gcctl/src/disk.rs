@@ -1,9 +1,9 @@
 //! What lies in a store's folder, in bytes on disk.
 //!
-//! Counts as `du` does: blocks, not lengths; folders too; a file with several names once, apart from
-//! what stands under each of them, for no removal of one name frees its bytes. The store's folder
-//! and those in it may be links, and what is behind them counts; no other link is followed. A file
-//! that goes while it is looked for does not count.
+//! Counts as `du` does: blocks, not lengths; folders too; a file with several names once, apart
+//! from what stands under each of them, for no removal of one name frees its bytes. The store's
+//! folder and those in it may be links, and what is behind them counts; no other link is followed.
+//! A file that goes while it is looked for does not count.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, Metadata};

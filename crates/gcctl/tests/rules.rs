@@ -315,7 +315,7 @@ fn for_bytes_no_image_goes_that_frees_next_to_nothing_with_the_others() {
             let files: u64 = own.iter().map(|it| it.files).sum();
             let blobs: BTreeSet<&Digest> = own.iter().flat_map(|it| &it.blobs).collect();
             let shared: u64 = blobs.iter().map(|digest| snapshot.bytes(digest)).sum();
-            // What refers to it may be held by another image of the same digest, or have gone with it.
+            // What refers to it may be held by another image of its digest, or have gone with that.
             let alone: u64 = before.blobs.iter().map(|digest| snapshot.bytes(digest)).sum();
             let is_small =
                 [(before.files, alone), (files, shared)].iter().any(|(own, all)| own * 20 >= own + all);

@@ -1,8 +1,9 @@
 //! What a store has seen of time, so that a clock that is years off ages nothing.
 //!
-//! Each collection notes when it ran, by the times of an empty file. One whose clock is far from that, behind it or
-//! ahead, believes the note and not the clock, until the clock has run on there for a day. So a
-//! wrong clock deletes nothing early, and a store that rested for long waits a day longer.
+//! Each collection notes when it ran, by the times of an empty file. One whose clock is far from
+//! that, behind it or ahead, believes the note and not the clock, until the clock has run on there
+//! for a day. So a wrong clock deletes nothing early, and a store that rested for long waits a day
+//! longer.
 //!
 //! Limit: a store without a note believes the clock.
 

@@ -42,10 +42,10 @@ pub struct Objection {
 }
 
 impl Plan {
-    /// Why the plan needs `--force`: a limit of bytes whose unit may have been forgotten, or one that
-    /// would delete all images or packages, or more than half of them, for good. What goes into the
-    /// trash can be brought back, and `clean` says what it wants. Of several limits it is the
-    /// tightest of bytes.
+    /// Why the plan needs `--force`: a limit of bytes whose unit may have been forgotten, or one
+    /// that would delete all images or packages, or more than half of them, for good. What goes
+    /// into the trash can be brought back, and `clean` says what it wants. Of several limits it is
+    /// the tightest of bytes.
     #[must_use]
     pub fn objection(&self) -> Option<Objection> {
         self.objection_to(self.lost_packages())
@@ -57,7 +57,8 @@ impl Plan {
         self.objection_to((Why::PackagesMaxSize, Share::default()))
     }
 
-    /// The same for a place that has no trash, and whose limits of age and count say what they want.
+    /// The same for a place that has no trash, and whose limits of age and count say what they
+    /// want.
     #[must_use]
     pub fn objection_of_bytes(&self) -> Option<Objection> {
         self.objection().filter(|it| it.bare.is_some() || it.why.is_of_bytes())

@@ -103,8 +103,8 @@ impl Locks {
     }
 }
 
-/// Opens a file to lock it, read it and append to it; it is made where it is missing, with `mode` less
-/// what the process's mask takes. What is no plain file is never waited for.
+/// Opens a file to lock it, read it and append to it; it is made where it is missing, with `mode`
+/// less what the process's mask takes. What is no plain file is never waited for.
 ///
 /// # Errors
 /// I/O errors; `InvalidInput` for what is no plain file.

@@ -25,7 +25,8 @@ pub struct Listed {
     pub key: Key,
     /// What is stored under it.
     pub entry: Entry,
-    /// When it was last used, by our own stamp: in the future where a clock was ahead, or is behind.
+    /// When it was last used, by our own stamp: in the future where a clock was ahead, or is
+    /// behind.
     pub used: SystemTime,
 }
 

@@ -539,8 +539,8 @@ fn stamp(path: &Utf8Path) -> Result<Option<SystemTime>> {
     }
 }
 
-/// Stamps a file as used now, unless that would make its last use an earlier one: by a clock that is
-/// behind, it would be as old as that is off.
+/// Stamps a file as used now, unless that would make its last use an earlier one: by a clock that
+/// is behind, it would be as old as that is off.
 pub(crate) fn stamp_now(path: &Utf8Path) -> rustix::io::Result<()> {
     let is_ahead = stamp(path).is_ok_and(|time| time.is_some_and(|time| time > SystemTime::now()));
     if is_ahead { Ok(()) } else { set_to_now(path) }
