@@ -2,10 +2,12 @@
 //!
 //! Each collection notes when it ran, by the times of an empty file. One whose clock is far from
 //! that, behind it or ahead, believes the note and not the clock, until the clock has run on there
-//! for a day. So a wrong clock deletes nothing early, and a store that rested for long waits a day
-//! longer.
+//! for a day: ages are reckoned from the earlier of both. So a wrong clock deletes nothing early,
+//! and a store that rested for long waits a day longer. A store that was never collected has the
+//! time at which it was made for its note.
 //!
-//! Limit: a store without a note believes the clock.
+//! Limit: while the clock is behind, all that was used at times that are ahead of it counts as used
+//! now, so that none of it comes before another.
 
 use std::fs::{self, FileTimes};
 use std::io;
@@ -31,8 +33,11 @@ const PROBATION: SignedDuration = SignedDuration::from_hours(24);
 /// The time of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Time {
-    /// What is to be taken for now.
+    /// What ages are reckoned from: where the clock is not believed, the earlier of what it says
+    /// and the last time that was believed.
     pub now: Timestamp,
+    /// The later of these: no name of the trash may have an earlier one.
+    pub latest: Timestamp,
     /// What the clock says, where that is not believed, and when it will be.
     pub doubted: Option<Doubted>,
 }
@@ -74,10 +79,12 @@ impl Noted {
     fn time(self, now: Timestamp) -> Time {
         let until = |first: Timestamp| first.checked_add(PROBATION).unwrap_or(Timestamp::MAX);
         match self.doubted {
-            None => Time { now, doubted: None },
-            Some(first) => {
-                Time { now: self.last, doubted: Some(Doubted { clock: now, until: until(first) }) }
-            }
+            None => Time { now, latest: now.max(self.last), doubted: None },
+            Some(first) => Time {
+                now: now.min(self.last),
+                latest: now.max(self.last),
+                doubted: Some(Doubted { clock: now, until: until(first) }),
+            },
         }
     }
 }
@@ -85,7 +92,7 @@ impl Noted {
 /// The time of a store, as its clock says `now`; notes nothing.
 #[must_use]
 pub fn read(store: &Store, now: Timestamp) -> Time {
-    noted(store).map_or(Time { now, doubted: None }, |noted| noted.then(now).time(now))
+    noted(store).map_or(Time { now, latest: now, doubted: None }, |noted| noted.then(now).time(now))
 }
 
 /// The same, and notes it. A store that cannot be written to keeps the note that it has.
@@ -114,8 +121,11 @@ fn note(store: &Store, Noted { last, doubted }: Noted) -> io::Result<()> {
 }
 
 fn noted(store: &Store) -> Option<Noted> {
-    let metadata = fs::symlink_metadata(path(store)).ok().filter(fs::Metadata::is_file)?;
     let time = |time: io::Result<SystemTime>| Timestamp::try_from(time.ok()?).ok();
+    let Some(metadata) = fs::symlink_metadata(path(store)).ok().filter(fs::Metadata::is_file) else {
+        let made = fs::metadata(store.root().join(TAG_FILE)).and_then(|tag| tag.modified());
+        return Some(Noted { last: time(made)?, doubted: None });
+    };
     let doubted = time(metadata.accessed()).filter(|first| *first > Timestamp::UNIX_EPOCH);
     Some(Noted { last: time(metadata.modified())?, doubted })
 }
@@ -133,10 +143,14 @@ mod tests {
     fn believes(times: &[(&str, &str)]) {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open_or_create(camino::Utf8Path::from_path(dir.path()).unwrap()).unwrap();
+        // The first time is that at which it was made.
+        let tag = fs::File::options().append(true).open(store.root().join(TAG_FILE)).unwrap();
+        tag.set_modified(at(times[0].0).into()).unwrap();
         for (clock, expected) in times {
             let read = read(&store, at(clock));
             assert_eq!(read.now, at(expected), "{clock}");
             assert_eq!(observe(&store, at(clock)), read);
+            assert!(read.latest >= read.now && read.latest >= at(clock));
         }
     }
 
@@ -153,8 +167,14 @@ mod tests {
         // Behind, and right again.
         believes(&[
             ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"),
-            ("1970-01-01T00:01:00Z", "2026-01-01T00:00:00Z"),
+            ("1970-01-01T00:01:00Z", "1970-01-01T00:01:00Z"),
             ("2026-01-01T00:05:00Z", "2026-01-01T00:05:00Z"),
+        ]);
+        // First collected while the clock was ahead: what it said then makes nothing older.
+        believes(&[
+            ("2031-01-01T00:00:00Z", "2031-01-01T00:00:00Z"),
+            ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"),
+            ("2026-01-02T01:00:00Z", "2026-01-02T01:00:00Z"),
         ]);
         // A zone's time, and a store that rested for long.
         believes(&[
@@ -171,8 +191,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open_or_create(camino::Utf8Path::from_path(dir.path()).unwrap()).unwrap();
         fs::create_dir(path(&store)).unwrap();
-        let now = at("2026-01-01T00:00:00Z");
-        assert_eq!(observe(&store, now), Time { now, doubted: None });
-        assert!(noted(&store).is_none());
+        let made = noted(&store).unwrap();
+        let _ = observe(&store, made.last.checked_add(SignedDuration::from_hours(1)).unwrap());
+        assert_eq!(noted(&store), Some(made));
     }
 }

@@ -12,8 +12,8 @@ const NAMED: usize = 3;
 pub fn doubt(doubted: &clock::Doubted, believed: Timestamp) -> String {
     let shown = |time: Timestamp| time.strftime("%Y-%m-%d %H:%M").to_string();
     format!(
-        "the clock says {}, and this store was last collected on {}: ages are reckoned from then, until the clock has \
-         run on to {}",
+        "the clock says {}, which is far from when this store was last collected: ages are reckoned from {}, until the \
+         clock has run on to {}",
         shown(doubted.clock),
         shown(believed),
         shown(doubted.until)

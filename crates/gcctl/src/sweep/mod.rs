@@ -277,7 +277,7 @@ impl<'a> Sweep<'a> {
         let roots = Roots::new(&images);
         let trash = store.trash();
         let time = clock::observe(store, Timestamp::now());
-        let batch = if plan.shred { trash.shredder() } else { trash.batch(time.now) };
+        let batch = if plan.shred { trash.shredder() } else { trash.batch(time.latest) };
         let (shred, swept) = (plan.shred, Swept::default());
         let needed = NeededBodies::new(&store.packages(), packages::doomed(plan));
         let (holds, pins) = (Holds::default(), Vec::new());

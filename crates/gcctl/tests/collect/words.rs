@@ -159,7 +159,7 @@ fn a_clock_that_is_years_ahead_deletes_nothing_early() {
     let all = || (scratch.keys(), scratch.packages(), scratch.store.trash().batches().unwrap().len());
     let before = all();
     let ran = scratch.run("run --max-age 1h --force").ends(0);
-    assert!(ran.stderr().contains("ages are reckoned from then"), "{ran}");
+    assert!(ran.stderr().contains("ages are reckoned from"), "{ran}");
     assert_eq!(all(), before);
     // It has run on for a day.
     let first = now - Duration::from_hours(25);
@@ -187,12 +187,12 @@ fn a_clock_that_is_years_behind_makes_nothing_older() {
     };
     let before = stamps();
     scratch.store.images().touch(&"a".parse().unwrap());
-    let ran = scratch.run("run --max-age 20h --max-images 2").ends(0);
-    assert!(ran.stderr().contains("ages are reckoned from then"), "{ran}");
+    let ran = scratch.run("run --max-age 1h").ends(0);
+    assert!(ran.stderr().contains("ages are reckoned from"), "{ran}");
     assert_eq!(stamps(), before);
     // What is named goes, for nobody has used it since.
     scratch.run("rm b").ends(0);
-    assert_eq!(scratch.keys(), "a");
+    assert_eq!(scratch.keys(), "a c");
     let batch = scratch.store.trash().batches().unwrap().pop().unwrap();
     let year = jiff::Timestamp::try_from(ahead).unwrap().strftime("%Y").to_string();
     assert!(batch.name().starts_with(&year), "{}", batch.name());
