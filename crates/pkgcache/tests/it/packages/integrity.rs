@@ -137,7 +137,7 @@ fn what_cannot_be_stored_is_compared_all_the_same() {
     std::fs::write(&folder, "not a folder").unwrap();
     let get = |of: &[u8]| proxy.get(&format!("/v2/tool/blobs/{}", Digest::of(of)));
     let wrong = get(b"something else");
-    assert!(wrong.status == 200 && !wrong.whole && wrong.body.len() < body.len(), "{}", wrong.body.len());
+    assert!(!wrong.whole && wrong.body.len() < body.len(), "{}", wrong.body.len());
     let right = get(body.as_bytes());
     assert!(right.status == 200 && right.whole && right.body == body.as_bytes());
     assert!(right.header("cache-status").is_some_and(|it| !it.contains("stored")), "{right:?}");
@@ -168,7 +168,8 @@ fn a_plain_file_of_an_account_is_compared_and_not_stored() {
     over(&proxy);
     site.flip("/tool", 100_000);
     let wrong = get();
-    assert!(wrong.status == 200 && !wrong.whole, "{} {}", wrong.status, wrong.body.len());
+    // It may be cut off before its head has left.
+    assert!(!wrong.whole, "{} {}", wrong.status, wrong.body.len());
     until("nothing of it stays", || {
         entries(&proxy).is_empty() && proxy.packages().blobs().list().unwrap().is_empty()
     });
